@@ -72,8 +72,9 @@ func requiredMembers() []string {
 // beyond its values.
 type decoding struct {
 	Envelope
-	hasApp bool
-	legacy bool
+	hasApp     bool
+	textSource bool
+	legacy     bool
 }
 
 func decodeEnvelope(data []byte) (decoding, map[string]bool, error) {
@@ -97,7 +98,7 @@ func decodeEnvelope(data []byte) (decoding, map[string]bool, error) {
 		if err := e.fromLegacy(seen); err != nil {
 			return e, nil, err
 		}
-	} else if e.Source.Type == "" && seen["source"] {
+	} else if e.textSource {
 		return e, nil, Errorf(CodeInvalid, "source must be an object with host, type, app and meta")
 	}
 	return e, seen, nil
@@ -183,7 +184,7 @@ func (e *decoding) setMember(name string, raw []byte) (err error) {
 func (e *decoding) setSource(raw []byte) error {
 	if raw[0] == '"' {
 		s, err := decodeText("source", raw)
-		e.Source = Source{App: s}
+		e.Source, e.textSource = Source{App: s}, true
 		return err
 	}
 	return eachMember(jsontext.NewDecoder(bytes.NewBuffer(raw)), "source", func(name string, raw []byte) (err error) {
@@ -243,7 +244,7 @@ func (e *decoding) fromLegacy(seen map[string]bool) (err error) {
 		}
 	}
 	e.Extra = rest
-	if e.Source.Type == "" {
+	if e.textSource {
 		e.Source = ParseSource(e.Source.App)
 	}
 	if !seen["version"] {
