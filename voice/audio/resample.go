@@ -69,20 +69,8 @@ func (r *Resampler) drain(dst []int16) []int16 {
 		at += int(r.phase / r.up)
 		r.phase %= r.up
 	}
-	// A step can reach beyond what is there: the rest of it is owed by the next input.
-	if at > len(r.past) {
-		r.phase += int64(at-len(r.past)) * r.up
-		at = len(r.past)
-	}
+	// A filter is longer than a step, so at never passes the end.
 	r.past = r.past[:copy(r.past, r.past[at:])]
-	return r.settle(dst)
-}
-
-// settle pays a step that reached beyond the input at hand.
-func (r *Resampler) settle(dst []int16) []int16 {
-	owed := int(min(r.phase/r.up, int64(len(r.past))))
-	r.phase -= int64(owed) * r.up
-	r.past = r.past[:copy(r.past, r.past[owed:])]
 	return dst
 }
 
