@@ -7,7 +7,7 @@ import (
 
 const (
 	minRate = 8000
-	maxRate = 384_000
+	maxRate = 192_000
 	// A header with more than this before its samples is damage or an attack.
 	maxWAVHeader = 1 << 20
 
