@@ -1,0 +1,209 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"net/url"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	driver "modernc.org/sqlite"
+
+	"github.com/33god/bloodbank"
+	"github.com/33god/bloodbank/correlation"
+	"github.com/33god/bloodbank/store"
+)
+
+var (
+	_ store.Store         = (*Store)(nil)
+	_ correlation.Tracker = (*Store)(nil)
+)
+
+// Options says how to open a store.
+type Options struct {
+	// Path is the database file. It and its folder are made when missing,
+	// readable by the owner alone. Required.
+	Path string
+	// ReadOnly opens an existing file without ever writing to it, for a second
+	// process. Append and Check then answer with CodeUnsupported.
+	ReadOnly bool
+	// Readers is how many queries run at once; 0 means 4. More wait their turn.
+	Readers int
+	// MaxWaiting is how many calls of Append may wait for the writer; 0 means
+	// 64. Further ones are refused with CodeOverloaded.
+	MaxWaiting int
+	// BusyTimeout is how long to wait for another process that holds the file;
+	// 0 means 5 s.
+	BusyTimeout time.Duration
+	// Logger gets what no caller is told; nil means nobody does.
+	Logger *slog.Logger
+	// Now is the clock for StoredAt; nil means time.Now.
+	Now func() time.Time
+}
+
+func (o Options) withDefaults() Options {
+	if o.Readers <= 0 {
+		o.Readers = 4
+	}
+	if o.MaxWaiting <= 0 {
+		o.MaxWaiting = 64
+	}
+	if o.BusyTimeout <= 0 {
+		o.BusyTimeout = 5 * time.Second
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return o
+}
+
+// Store is an open database file. All methods are safe for concurrent use.
+type Store struct {
+	opts    Options
+	readers *sql.DB
+	writer  *writer // nil when read-only
+
+	// life ends when Close begins; running counts the calls that Close awaits.
+	life   context.Context
+	end    context.CancelFunc
+	mu     sync.Mutex
+	closed bool
+	calls  sync.WaitGroup
+}
+
+// Open opens or creates the store. ctx bounds the opening alone.
+//
+// CodeInvalid: the path is no file of ours, or of a newer version.
+// CodeUnavailable: the file is damaged, locked, or may not be read or written.
+// CodeStorageFull: the disk has no room.
+func Open(ctx context.Context, opts Options) (*Store, error) {
+	opts = opts.withDefaults()
+	path, err := preparePath(opts)
+	if err != nil {
+		return nil, err
+	}
+	opts.Path = path
+	s := &Store{opts: opts}
+	if !opts.ReadOnly {
+		if s.writer, err = openWriter(ctx, opts); err != nil {
+			return nil, explain(opts.Path, "open the store", err)
+		}
+	}
+	if err := s.openReaders(ctx); err != nil {
+		if s.writer != nil {
+			err = errors.Join(err, s.writer.close())
+		}
+		return nil, explain(opts.Path, "open the store", err)
+	}
+	s.life, s.end = context.WithCancel(context.WithoutCancel(ctx))
+	return s, nil
+}
+
+// Close waits for calls under way, ending long reads, and closes the file. It
+// may be called twice.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return nil
+	}
+	s.closed = true
+	s.mu.Unlock()
+	s.end()
+	s.calls.Wait()
+	// The writer goes last: the last connection to close folds the WAL back
+	// into the file, which a reader may not.
+	err := s.readers.Close()
+	if s.writer != nil {
+		err = errors.Join(err, s.writer.close())
+	}
+	return explain(s.opts.Path, "close the store", err)
+}
+
+// enter admits a call, whose context ends with the store. leave must follow.
+func (s *Store) enter(ctx context.Context) (_ context.Context, leave func(), err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, nil, bloodbank.Errorf(bloodbank.CodeUnavailable, "the store %s is closed", s.opts.Path)
+	}
+	s.calls.Add(1)
+	ctx, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(s.life, cancel)
+	return ctx, func() {
+		stop()
+		cancel()
+		s.calls.Done()
+	}, nil
+}
+
+func (s *Store) openReaders(ctx context.Context) error {
+	connector, err := driver.NewConnector(dsn(s.opts, "ro", "query_only(1)", "cache_size(-8192)", "temp_store(2)"))
+	if err != nil {
+		return err
+	}
+	s.readers = sql.OpenDB(connector)
+	s.readers.SetMaxOpenConns(s.opts.Readers)
+	s.readers.SetMaxIdleConns(s.opts.Readers)
+	var id, version int
+	row := s.readers.QueryRowContext(ctx, `SELECT (SELECT application_id FROM pragma_application_id), (SELECT user_version FROM pragma_user_version)`)
+	if err = row.Scan(&id, &version); err == nil {
+		err = checkIdentity(s.opts.Path, id, version)
+	}
+	if err == nil && version < schemaVersion() {
+		err = bloodbank.Errorf(bloodbank.CodeInvalid, "%s has schema %d, older than ours (%d); open it once for writing, which brings it up to date", s.opts.Path, version, schemaVersion())
+	}
+	if err != nil {
+		return errors.Join(err, s.readers.Close())
+	}
+	return nil
+}
+
+// dsn names the file for the driver. The path is escaped, so any name works.
+func dsn(o Options, mode string, pragmas ...string) string {
+	q := url.Values{"mode": {mode}, "_pragma": {"busy_timeout(" + millis(o.BusyTimeout) + ")"}}
+	for _, p := range pragmas {
+		q.Add("_pragma", p)
+	}
+	u := url.URL{Scheme: "file", Path: filepath.ToSlash(o.Path), RawQuery: q.Encode()}
+	return u.String()
+}
+
+// preparePath makes the folder and an empty file that only the owner may read;
+// the driver would make it readable for all.
+func preparePath(o Options) (string, error) {
+	if o.Path == "" {
+		return "", bloodbank.Errorf(bloodbank.CodeInvalid, "the store has no path; name a file such as events.db")
+	}
+	path, err := filepath.Abs(o.Path)
+	if err != nil {
+		return "", bloodbank.Errorf(bloodbank.CodeInvalid, "the store path %s cannot be used: %w", o.Path, err)
+	}
+	info, err := os.Stat(path)
+	switch {
+	case err == nil && info.IsDir():
+		return "", bloodbank.Errorf(bloodbank.CodeInvalid, "the store path %s is a folder; name a file in it, such as %s", path, filepath.Join(path, "events.db"))
+	case err == nil:
+		return path, nil
+	case !errors.Is(err, fs.ErrNotExist):
+		return "", explain(path, "open the store", err)
+	case o.ReadOnly:
+		return "", bloodbank.Errorf(bloodbank.CodeNotFound, "there is no store at %s yet; open it once for writing", path)
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return "", explain(path, "make the folder of the store", err)
+	}
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err == nil {
+		err = f.Close()
+	}
+	return path, explain(path, "create the store", err)
+}
