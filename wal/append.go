@@ -1,0 +1,293 @@
+package wal
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"runtime"
+	"time"
+
+	"github.com/33god/bloodbank/wal/segment"
+)
+
+// batch is what one write and one fdatasync make durable. Its fields are guarded by Log.mu until it is detached; then
+// they belong to the committing goroutine; after done is closed err and first may be read by all.
+type batch struct {
+	buf    []byte
+	first  uint64
+	n      int
+	starts []segment.Mark // sparse: offset in buf
+	done   chan struct{}  // made when somebody waits
+	lead   chan struct{}  // tells the designated leader to commit; nil when it began at once
+	orphan bool           // the designated leader has left; whoever commits before takes it over
+	err    error
+}
+
+func (l *Log) check(record []byte) error {
+	if len(record) > l.opt.MaxRecord {
+		return fmt.Errorf("%w: %d bytes, the limit is %d", ErrTooLarge, len(record), l.opt.MaxRecord)
+	}
+	if len(record) == 0 || bytes.IndexByte(record, '\n') >= 0 || bytes.IndexByte(record, '\r') >= 0 {
+		return ErrInvalidRecord
+	}
+	return nil
+}
+
+func (l *Log) checkTotal(total int) error {
+	if room := l.opt.SegmentSize - segment.MaxHeader; int64(total) > room {
+		return fmt.Errorf("%w: the batch has %d bytes, a segment holds %d; append it in parts", ErrTooLarge, total, room)
+	}
+	return nil
+}
+
+func (l *Log) commitOne(ctx context.Context, record []byte, sum uint32) (uint64, error) {
+	b, leads, err := l.join(ctx, len(record)+segment.Overhead)
+	if err != nil {
+		return 0, err
+	}
+	seq := b.add(l, record, sum)
+	if leads {
+		l.mu.Unlock()
+		return result(seq, l.commitAsLeader(b))
+	}
+	return l.await(ctx, b, seq)
+}
+
+func (l *Log) commitMany(ctx context.Context, records [][]byte, total int) (uint64, error) {
+	b, leads, err := l.join(ctx, total)
+	if err != nil {
+		return 0, err
+	}
+	first := l.next
+	for _, record := range records {
+		b.add(l, record, segment.Sum(record))
+	}
+	if leads {
+		l.mu.Unlock()
+		return result(first, l.commitAsLeader(b))
+	}
+	return l.await(ctx, b, first)
+}
+
+func result(seq uint64, err error) (uint64, error) {
+	if err != nil {
+		return 0, err
+	}
+	return seq, nil
+}
+
+// join returns the pending batch with room for size bytes, and Log.mu locked; leads says that the caller must commit
+// it, because nobody else is committing. On an error the lock is free.
+func (l *Log) join(ctx context.Context, size int) (b *batch, leads bool, err error) {
+	l.mu.Lock()
+	for {
+		if l.closed {
+			l.mu.Unlock()
+			return nil, false, ErrClosed
+		}
+		if err := ctx.Err(); err != nil {
+			l.mu.Unlock()
+			return nil, false, err
+		}
+		if l.pending == nil || len(l.pending.buf)+size <= l.opt.MaxBatch {
+			break
+		}
+		if l.space == nil {
+			l.space = make(chan struct{})
+		}
+		space := l.space
+		l.mu.Unlock()
+		select {
+		case <-space:
+		case <-ctx.Done():
+			return nil, false, ctx.Err()
+		}
+		l.mu.Lock()
+	}
+	if l.pending == nil {
+		l.pending = &batch{buf: l.takeBufLocked(size), first: l.next}
+		leads = !l.committing
+		l.committing = true
+		if !leads {
+			l.pending.lead = make(chan struct{}, 1)
+		}
+	}
+	return l.pending, leads, nil
+}
+
+// takeBufLocked reuses the buffer of an earlier batch. A buffer that grew over MaxBatch for one large request is not kept.
+func (l *Log) takeBufLocked(size int) []byte {
+	buf := l.spareBuf
+	l.spareBuf = nil
+	if cap(buf) < size {
+		buf = make([]byte, 0, size)
+	}
+	return buf[:0]
+}
+
+// add puts a record into the batch; Log.mu is held.
+func (b *batch) add(l *Log, record []byte, sum uint32) uint64 {
+	seq := l.next
+	l.next++
+	if n := len(b.starts); n == 0 || int64(len(b.buf))-b.starts[n-1].Off >= segment.MarkEvery {
+		b.starts = append(b.starts, segment.Mark{Seq: seq, Off: int64(len(b.buf))})
+	}
+	b.buf = segment.AppendRecord(b.buf, seq, record, sum)
+	b.n++
+	return seq
+}
+
+// await waits for the verdict on a batch that the caller has joined. Log.mu is held, and let go at once. The one that
+// opened the batch also waits for its turn to commit it.
+func (l *Log) await(ctx context.Context, b *batch, seq uint64) (uint64, error) {
+	if b.done == nil {
+		b.done = make(chan struct{})
+	}
+	var lead chan struct{}
+	if b.first == seq {
+		lead = b.lead
+	}
+	l.mu.Unlock()
+
+	if lead == nil && ctx.Done() == nil {
+		<-b.done
+		return result(seq, b.err)
+	}
+	select {
+	case <-b.done:
+		return result(seq, b.err)
+	case <-lead:
+		return result(seq, l.commitAsLeader(b))
+	case <-ctx.Done():
+	}
+	select {
+	case <-b.done: // both came at once: the verdict is the better answer
+		return result(seq, b.err)
+	default:
+	}
+	if lead != nil && !l.abandon(b) {
+		return result(seq, l.commitAsLeader(b))
+	}
+	return 0, ctx.Err()
+}
+
+// abandon lets the designated leader go. It returns false when its turn has come already: then it must commit, for
+// the others' sake.
+func (l *Log) abandon(b *batch) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	select {
+	case <-b.lead:
+		return false
+	default:
+		b.orphan = true
+		return true
+	}
+}
+
+// commitAsLeader commits b, which is pending, in the caller's goroutine, then hands over to the leader of the batch
+// that came together meanwhile. It returns the verdict on b.
+func (l *Log) commitAsLeader(b *batch) error {
+	own := b
+	for {
+		runtime.Gosched() // those just released come back now: they belong into this batch
+		l.linger(b)
+		l.mu.Lock()
+		l.pending = nil
+		l.wakeSpaceLocked()
+		l.mu.Unlock()
+
+		err := l.writer.commit(b)
+		following := l.finish(b, err)
+		if following == nil {
+			return own.err
+		}
+		b = following
+	}
+}
+
+// lingerFrom is the fsync time from which waiting for more records pays; lingerMost bounds the wait, which burns a core.
+const (
+	lingerFrom = 200 * time.Microsecond
+	lingerMost = time.Millisecond
+)
+
+// linger waits for the appenders that were just released, for at most an eighth of an fsync. Without it two halves of
+// the appenders take turns, each waiting for the other's fsync. It yields in a loop since timers are too coarse.
+func (l *Log) linger(b *batch) {
+	fsync := time.Duration(l.fsync.Load())
+	if fsync < lingerFrom {
+		return
+	}
+	begin, limit := time.Now(), min(fsync/8, lingerMost)
+	for {
+		l.mu.Lock()
+		enough := int64(b.n) >= l.expected.Load() || len(b.buf) >= l.opt.MaxBatch || l.space != nil
+		l.mu.Unlock()
+		if enough || time.Since(begin) >= limit {
+			return
+		}
+		runtime.Gosched()
+	}
+}
+
+// finish publishes the verdict on b and wakes who waits for it. It returns the next batch if the caller has to commit
+// that too.
+func (l *Log) finish(b *batch, err error) (following *batch) {
+	b.err = err
+	l.mu.Lock()
+	if err == nil {
+		l.last = b.first + uint64(b.n) - 1
+		l.writer.publishLocked(b)
+		l.wakeReadersLocked()
+	} else {
+		l.failLocked(err)
+	}
+	if cap(b.buf) <= 2*l.opt.MaxBatch {
+		l.spareBuf = b.buf[:0]
+	}
+	b.buf = nil
+	following = l.handOverLocked(b.n)
+	l.mu.Unlock()
+	if b.done != nil {
+		close(b.done)
+	}
+	return following
+}
+
+// handOverLocked passes the right to commit to the leader of the batch that waits. It returns that batch when its
+// leader has left. released appenders are about to run again.
+func (l *Log) handOverLocked(released int) (following *batch) {
+	b := l.pending
+	if b == nil {
+		l.expected.Store(int64(released))
+		l.committing = false
+		if l.idle != nil {
+			close(l.idle)
+		}
+		return nil
+	}
+	l.expected.Store(int64(released + b.n))
+	if b.orphan {
+		return b
+	}
+	b.lead <- struct{}{}
+	return nil
+}
+
+// failLocked gives the batch that waits the same verdict: its sequences follow those that failed. The next record gets
+// the sequence after the newest durable one.
+func (l *Log) failLocked(err error) {
+	l.lastErr = err
+	l.next = max(l.last+1, l.floor)
+	b := l.pending
+	if b == nil {
+		return
+	}
+	l.pending = nil
+	b.err = err
+	if b.done != nil {
+		close(b.done)
+	}
+	l.wakeSpaceLocked()
+}

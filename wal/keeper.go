@@ -1,0 +1,289 @@
+package wal
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/33god/bloodbank/wal/segment"
+	"github.com/33god/bloodbank/wal/vfs"
+)
+
+// keeper is the one background goroutine of a log: it fills the next segment ahead, cuts the tails of sealed ones,
+// archives and recycles drained ones and writes cursors. Nothing it does is needed for an append to be durable, so its
+// errors only slow the log down and are shown in Status.
+type keeper struct {
+	l      *Log
+	ctx    context.Context
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+	poke   chan struct{}
+	ask    chan chan struct{}
+
+	mu     sync.Mutex // held while a name is given, so that numbers rise in the order of use
+	nextID uint64
+	spare  *activeSegment
+	jobs   []job // at most one seal and one drop for each segment
+
+	recycle string // path of a drained file that can be filled again; owned by the goroutine
+}
+
+// job is a segment to seal or to drop.
+type job struct {
+	seal  *activeSegment
+	fault bool
+	drop  *segmentRef
+}
+
+const (
+	flushEvery = 250 * time.Millisecond // a cursor that moved is on disk after this time
+	retryEvery = 5 * time.Second        // after a spare could not be made
+	recycleTmp = "recycle.tmp"
+	spareTmp   = "spare.tmp"
+)
+
+func newKeeper(ctx context.Context, l *Log, nextID uint64, spare *activeSegment) *keeper {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	k := &keeper{l: l, ctx: ctx, cancel: cancel, nextID: nextID, spare: spare,
+		poke: make(chan struct{}, 1), ask: make(chan chan struct{})}
+	return k
+}
+
+func (k *keeper) start() {
+	k.wg.Go(k.run)
+	k.nudge()
+}
+
+// stop ends the goroutine. Work that was not done is done by the next Open or Truncate.
+func (k *keeper) stop() {
+	k.cancel()
+	k.wg.Wait()
+	if k.spare != nil {
+		k.l.note("close the spare segment", k.spare.file.Close())
+	}
+	for _, j := range k.jobs {
+		if j.seal != nil {
+			k.l.note("close a sealed segment", j.seal.file.Close())
+		}
+	}
+}
+
+func (k *keeper) add(j job) {
+	k.mu.Lock()
+	k.jobs = append(k.jobs, j)
+	k.mu.Unlock()
+	k.nudge()
+}
+
+func (k *keeper) nudge() {
+	select {
+	case k.poke <- struct{}{}:
+	default:
+	}
+}
+
+func (k *keeper) run() {
+	flush := time.NewTicker(flushEvery)
+	defer flush.Stop()
+	var failed time.Time
+	for {
+		var answer chan struct{}
+		select {
+		case <-k.ctx.Done():
+			return
+		case <-k.poke:
+		case answer = <-k.ask:
+		case <-flush.C:
+			k.l.note("write cursors", k.l.saveCursors())
+			if failed.IsZero() || time.Since(failed) < retryEvery {
+				continue
+			}
+		}
+		failed = time.Time{}
+		if !k.work() {
+			failed = time.Now()
+		}
+		if answer != nil {
+			close(answer)
+		}
+	}
+}
+
+// work does all jobs there are, then makes a spare; false says that no spare could be made.
+func (k *keeper) work() bool {
+	for k.ctx.Err() == nil {
+		j, ok := k.pop()
+		if !ok {
+			break
+		}
+		if j.seal != nil {
+			k.l.note("seal a segment", k.sealFile(j.seal, j.fault))
+		} else {
+			k.l.note("drop a drained segment", k.dropFile(j.drop))
+		}
+	}
+	if k.hasSpare() {
+		return true
+	}
+	err := k.makeSpare()
+	if err != nil && k.ctx.Err() == nil {
+		k.l.note("prepare the next segment", classify(err))
+		return false
+	}
+	return true
+}
+
+func (k *keeper) pop() (job, bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if len(k.jobs) == 0 {
+		return job{}, false
+	}
+	j := k.jobs[0]
+	k.jobs = k.jobs[1:]
+	return j, true
+}
+
+// sealFile cuts the tail off, so that a sealed segment holds nothing but its records. One without records is removed.
+func (k *keeper) sealFile(a *activeSegment, fault bool) error {
+	if a.ref == nil {
+		return errors.Join(a.file.Close(), k.remove(a.path))
+	}
+	err := a.file.Truncate(a.off)
+	if err == nil && !fault {
+		err = a.file.Sync()
+	}
+	return errors.Join(err, a.file.Close())
+}
+
+func (k *keeper) dropFile(ref *segmentRef) error {
+	var err error
+	if k.l.opt.archives() {
+		err = k.l.archive(k.ctx, ref)
+		if k.ctx.Err() != nil {
+			return nil // closing; the next Truncate begins again
+		}
+		// Without an archive the segment still goes: its records are where they should be, and the disk may need the space.
+	}
+	k.l.mu.Lock()
+	reusable := ref.readers == 0 && !ref.faulty && k.recycle == ""
+	k.l.mu.Unlock()
+	if !reusable {
+		return errors.Join(err, k.remove(ref.path))
+	}
+	// The name goes first, and durably: a file must never be found under its old name with new content.
+	tmp := filepath.Join(k.l.opt.Dir, recycleTmp)
+	if failed := k.l.fs.Rename(ref.path, tmp); failed != nil {
+		return errors.Join(err, failed)
+	}
+	k.recycle = tmp
+	return errors.Join(err, k.l.fs.SyncDir(k.l.opt.Dir))
+}
+
+// remove is durable before it returns, so that segments never vanish out of order.
+func (k *keeper) remove(path string) error {
+	if err := k.l.fs.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return k.l.fs.SyncDir(k.l.opt.Dir)
+}
+
+func (k *keeper) hasSpare() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.spare != nil
+}
+
+// takeSpare gives the filled segment away, or nil, and has the next one made.
+func (k *keeper) takeSpare() *activeSegment {
+	k.mu.Lock()
+	spare := k.spare
+	k.spare = nil
+	k.mu.Unlock()
+	k.nudge()
+	return spare
+}
+
+// createBare makes a segment that is not filled: slower to write, but there at once.
+func (k *keeper) createBare() (*activeSegment, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	path := filepath.Join(k.l.opt.Dir, segment.Name(k.nextID))
+	f, err := k.l.fs.Open(path, vfs.Create)
+	if err != nil {
+		return nil, err
+	}
+	if err := k.l.fs.SyncDir(k.l.opt.Dir); err != nil {
+		return nil, errors.Join(err, f.Close(), k.l.fs.Remove(path))
+	}
+	a := &activeSegment{id: k.nextID, path: path, file: f}
+	k.nextID++
+	return a, nil
+}
+
+// makeSpare fills a file with newlines under a name that recovery ignores, then gives it a number.
+func (k *keeper) makeSpare() error {
+	tmp, mode := k.recycle, vfs.ReadWrite
+	if tmp == "" {
+		tmp, mode = filepath.Join(k.l.opt.Dir, spareTmp), vfs.Create
+	}
+	k.recycle = ""
+	f, err := k.l.fs.Open(tmp, mode)
+	if err != nil {
+		return err
+	}
+	size := k.l.opt.SegmentSize
+	err = segment.Fill(k.ctx, f, 0, size)
+	if err == nil && mode == vfs.ReadWrite {
+		err = f.Truncate(size)
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	if err == nil {
+		err = k.nameSpare(f, tmp)
+	}
+	if err != nil {
+		return errors.Join(err, f.Close(), k.remove(tmp))
+	}
+	return nil
+}
+
+func (k *keeper) nameSpare(f vfs.File, tmp string) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	path := filepath.Join(k.l.opt.Dir, segment.Name(k.nextID))
+	if err := k.l.fs.Rename(tmp, path); err != nil {
+		return err
+	}
+	k.nextID++ // used up even if the name is not durable
+	if err := k.l.fs.SyncDir(k.l.opt.Dir); err != nil {
+		return errors.Join(err, k.l.fs.Remove(path))
+	}
+	k.spare = &activeSegment{id: k.nextID - 1, path: path, file: f, filled: true}
+	return nil
+}
+
+// Settle waits until the background work that is due now is done: the next segment made ready, drained ones archived
+// and dropped. Tools and tests need it; nothing else does.
+func (l *Log) Settle(ctx context.Context) error {
+	answer := make(chan struct{})
+	select {
+	case l.keep.ask <- answer:
+	case <-l.keep.ctx.Done():
+		return ErrClosed
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case <-answer:
+		return nil
+	case <-l.keep.ctx.Done():
+		return ErrClosed
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
