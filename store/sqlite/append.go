@@ -30,19 +30,22 @@ func (s *Store) Append(ctx context.Context, b store.Batch) (store.Appended, erro
 	err = w.do(ctx, func() error {
 		out = store.Appended{}
 		stored := s.opts.Now().UnixMicro()
-		for len(rows) > 0 {
+		if err := w.intern(rows); err != nil {
+			return err
+		}
+		for todo := rows; len(todo) > 0; {
 			// The only place where a caller who gave up is heeded: what is
 			// written so far is undone.
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			n := chunk(len(rows))
-			added, err := w.insert(rows[:n], stored)
+			n := chunk(len(todo))
+			added, err := w.insert(todo[:n], stored)
 			if err != nil {
 				return err
 			}
 			out.Duplicates += n - added
-			rows = rows[n:]
+			todo = todo[n:]
 		}
 		for _, r := range b.Rejected {
 			if err := w.reject(r, stored); err != nil {
@@ -50,8 +53,10 @@ func (s *Store) Append(ctx context.Context, b store.Batch) (store.Appended, erro
 			}
 		}
 		out.Last = w.last
-		_, err := w.c.exec("UPDATE counters SET last = ?", named(w.last))
-		return err
+		if _, err := w.c.exec("UPDATE counters SET last = ?", named(w.last)); err != nil {
+			return err
+		}
+		return w.insertWords(rows)
 	})
 	if err != nil {
 		return store.Appended{}, explain(s.opts.Path, "write events to", err)
@@ -70,6 +75,9 @@ type row struct {
 	flags            int64
 	parents          []byte
 	words            string
+	names            [nameColumns]int64
+	// sequence is 0 for a duplicate.
+	sequence int64
 }
 
 // The flags of an event, as in the file.
@@ -80,12 +88,13 @@ const (
 
 func rowsOf(events []store.Incoming) ([]row, error) {
 	rows := make([]row, len(events))
+	x := newIndexer()
 	for i, in := range events {
 		e := &in.Envelope
 		if e.EventID.IsZero() || e.EventType == "" || len(in.Raw) == 0 {
 			return nil, bloodbank.Errorf(bloodbank.CodeInvalid, "event %d of the batch has no id, no type or no wire form; decode it before it is stored", i)
 		}
-		r := row{Incoming: in, session: e.SessionID(), project: textMember(e.Payload, "project"), flags: flagsOf(e), words: indexWords(e)}
+		r := row{Incoming: in, flags: flagsOf(e), words: x.read(e), session: x.session, project: x.project}
 		r.parents = make([]byte, 0, 16*len(e.CorrelationIDs))
 		for _, p := range e.CorrelationIDs {
 			r.parents = append(r.parents, p[:]...)
@@ -127,44 +136,69 @@ const (
 	insertEvents = `INSERT OR IGNORE INTO events (sequence, event_id, time_us, stored_us, type, app, host, source,
 		agent, agent_type, session, project, flags, parents, raw) VALUES `
 	insertEdges = `INSERT OR IGNORE INTO edges (parent, child) VALUES `
-	insertWords = `INSERT INTO search (rowid, words) VALUES `
+	insertWords = `INSERT INTO search (rowid, words) VALUES (?, ?)`
 )
 
-// insert writes one chunk and returns how many of its events were new.
+// intern turns the names of all rows into their ids.
+func (w *writer) intern(rows []row) error {
+	for i := range rows {
+		r := &rows[i]
+		e := &r.Envelope
+		texts := [nameColumns]string{string(e.EventType), e.Source.App, e.Source.Host, string(e.Source.Type), "", "", r.session, r.project}
+		if a := e.AgentContext; a != nil {
+			texts[5] = string(a.Type)
+			if a.Name != nil {
+				texts[4] = *a.Name
+			}
+		}
+		for j, text := range texts {
+			if text == "" {
+				continue
+			}
+			id, err := w.names.intern(w.c, kindOfColumn(j), text)
+			if err != nil {
+				return err
+			}
+			r.names[j] = id
+		}
+	}
+	return nil
+}
+
+// insert writes one chunk and returns how many of its events were new; those
+// get their sequence.
 func (w *writer) insert(rows []row, stored int64) (int, error) {
 	w.args = w.args[:0]
+	first := w.last + 1
 	for i := range rows {
-		if err := w.bindEvent(&rows[i], w.last+1+int64(i), stored); err != nil {
-			return 0, err
-		}
+		r := &rows[i]
+		n := &r.names
+		w.bind(first+int64(i), r.Envelope.EventID[:], r.Envelope.Timestamp.UnixMicro(), stored,
+			n[0], n[1], n[2], n[3], n[4], n[5], n[6], n[7], r.flags, r.parents, r.Raw)
 	}
 	added, err := w.c.exec(values(insertEvents, eventColumns, len(rows)), w.args)
 	if err != nil || added == 0 {
 		return 0, err
 	}
-	first := w.last + 1
-	fresh := func(int64) bool { return true }
-	if int(added) < len(rows) {
-		// Ignored rows were duplicates: what has no row now was not inserted.
-		there := make(map[int64]bool, added)
+	if int(added) == len(rows) {
+		for i := range rows {
+			rows[i].sequence = first + int64(i)
+		}
+	} else {
+		// Duplicates were ignored: what has no row now was not inserted.
 		err := w.c.each("SELECT sequence FROM events WHERE sequence >= ?", named(first), func(r []driver.Value) error {
-			there[r[0].(int64)] = true
+			seq, _ := r[0].(int64)
+			rows[seq-first].sequence = seq
 			return nil
 		})
 		if err != nil {
 			return 0, err
 		}
-		fresh = func(seq int64) bool { return there[seq] }
 	}
 	for i := range rows {
-		if seq := first + int64(i); fresh(seq) {
-			w.last = seq
-		}
+		w.last = max(w.last, rows[i].sequence)
 	}
-	if err := w.insertEdges(rows, first, fresh); err != nil {
-		return 0, err
-	}
-	return int(added), w.insertWords(rows, first, fresh)
+	return int(added), w.insertEdges(rows)
 }
 
 func (w *writer) bind(vs ...driver.Value) {
@@ -173,68 +207,38 @@ func (w *writer) bind(vs ...driver.Value) {
 	}
 }
 
-func (w *writer) bindEvent(r *row, seq, stored int64) error {
-	e := &r.Envelope
-	var ids [8]int64
-	intern := func(i int, k kind, text string) error {
-		id, err := w.names.intern(w.c, k, text)
-		ids[i] = id
-		return err
-	}
-	columns := []struct {
-		kind kind
-		text string
-	}{
-		{kindType, string(e.EventType)}, {kindApp, e.Source.App}, {kindHost, e.Source.Host},
-		{kindSource, string(e.Source.Type)}, {kindAgent, ""}, {kindAgent, ""}, {kindSession, r.session}, {kindProject, r.project},
-	}
-	if a := e.AgentContext; a != nil {
-		columns[5].text = string(a.Type)
-		if a.Name != nil {
-			columns[4].text = *a.Name
-		}
-	}
-	for i, c := range columns {
-		if c.text == "" {
-			continue
-		}
-		if err := intern(i, c.kind, c.text); err != nil {
-			return err
-		}
-	}
-	w.bind(seq, e.EventID[:], e.Timestamp.UnixMicro(), stored, ids[0], ids[1], ids[2], ids[3], ids[4], ids[5], ids[6], ids[7],
-		r.flags, r.parents, r.Raw)
-	return nil
-}
-
 // insertEdges writes the edges of the new rows. An event that names a parent
 // twice has one edge.
-func (w *writer) insertEdges(rows []row, first int64, fresh func(int64) bool) error {
+func (w *writer) insertEdges(rows []row) error {
 	w.args = w.args[:0]
 	edges := 0
 	for i := range rows {
-		seq := first + int64(i)
-		if !fresh(seq) {
+		if rows[i].sequence == 0 {
 			continue
 		}
 		for p := rows[i].parents; len(p) > 0; p = p[16:] {
-			w.bind(p[:16:16], seq)
+			w.bind(p[:16:16], rows[i].sequence)
 			edges++
 		}
 	}
 	return w.inChunks(insertEdges, 2, edges)
 }
 
-func (w *writer) insertWords(rows []row, first int64, fresh func(int64) bool) error {
-	w.args = w.args[:0]
-	n := 0
+// insertWords must come last in the transaction, one row at a time: the index
+// writes out what it has gathered whenever a later statement could be undone on
+// its own, and a small piece costs nearly as much as a large one.
+func (w *writer) insertWords(rows []row) error {
 	for i := range rows {
-		if seq := first + int64(i); fresh(seq) {
-			w.bind(seq, rows[i].words)
-			n++
+		if rows[i].sequence == 0 {
+			continue
+		}
+		w.args = w.args[:0]
+		w.bind(rows[i].sequence, rows[i].words)
+		if _, err := w.c.exec(insertWords, w.args); err != nil {
+			return err
 		}
 	}
-	return w.inChunks(insertWords, 2, n)
+	return nil
 }
 
 // inChunks runs an insert over all of w.args.

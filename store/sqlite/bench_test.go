@@ -21,7 +21,9 @@ func benchEvent(tb testing.TB, i int, parents ...bloodbank.EventID) store.Incomi
 	}
 	text := ""
 	for w := range 32 {
-		text += fmt.Sprintf("word%d ", (i*7919+w*104729+w*w*i)%20000)
+		// Squared, so that some words are much more common than others.
+		n := (i*7919 + w*104729 + w*w*i) % 20000
+		text += fmt.Sprintf("word%d ", n*n/20000)
 	}
 	e := bloodbank.Envelope{
 		EventID:        id,

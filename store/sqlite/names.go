@@ -14,6 +14,18 @@ const (
 	kindProject
 )
 
+// nameColumns is how many columns of an event refer to a name.
+const nameColumns = 8
+
+// kindOfColumn is the kind of the i-th of them: type, app, host, source, agent,
+// agent_type, session, project.
+func kindOfColumn(i int) kind {
+	if i <= 4 {
+		return kindType + kind(i)
+	}
+	return kindType + kind(i-1)
+}
+
 type name struct {
 	kind kind
 	text string

@@ -1,7 +1,7 @@
 package sqlite
 
 import (
-	"strings"
+	"hash/maphash"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -14,51 +14,182 @@ import (
 // the same way and verifies what it finds on the event.
 const maxWord = 48
 
-// indexWords returns the words of an event for the index, each once.
-func indexWords(e *bloodbank.Envelope) string {
-	text := store.SearchText(e)
-	b := make([]byte, 0, len(text))
-	seen := make(map[string]struct{}, 64)
-	for word := range strings.SplitSeq(text, " ") {
-		word = cutWord(word)
-		if _, twice := seen[word]; twice || word == store.TextBarrier || word == "" {
-			continue
-		}
-		seen[word] = struct{}{}
-		if len(b) > 0 {
-			b = append(b, ' ')
-		}
-		b = append(b, word...)
-	}
-	return string(b)
-}
-
 func cutWord(word string) string { return word[:min(len(word), maxWord)] }
 
-// textMember returns the text of the named member of a JSON object, or "".
-func textMember(object []byte, name string) string {
-	if !strings.Contains(string(object), name) {
-		return ""
-	}
-	dec := jsontext.NewDecoder(strings.NewReader(string(object)))
-	if tok, err := dec.ReadToken(); err != nil || tok.Kind() != '{' {
-		return ""
-	}
-	for dec.PeekKind() == '"' {
-		tok, err := dec.ReadToken()
-		if err != nil {
-			return ""
-		}
-		if tok.String() != name {
-			if dec.SkipValue() != nil {
-				return ""
+// indexer reads what the columns and the index need out of events, one after
+// the other, in one pass over the payload. The words it finds are those of
+// [store.SearchText], each once.
+type indexer struct {
+	seed  maphash.Seed
+	out   []byte
+	table []int32 // offsets into out, plus 1; a power of two long, half full at the most
+	count int
+
+	session, project string
+}
+
+func newIndexer() *indexer {
+	return &indexer{seed: maphash.MakeSeed(), table: make([]int32, 256)}
+}
+
+// read returns the words of e, and leaves the session and the project.
+func (x *indexer) read(e *bloodbank.Envelope) string {
+	x.out, x.count, x.session, x.project = x.out[:0], 0, "", ""
+	clear(x.table)
+	x.text([]byte(e.EventType))
+	x.payload(e.Payload)
+	return string(x.out)
+}
+
+// payload walks over valid JSON. Text in front of a colon is a member's name.
+func (x *indexer) payload(p []byte) {
+	depth := 0
+	var member []byte // the name read last at depth 1
+	for i := 0; i < len(p); i++ {
+		switch p[i] {
+		case '{', '[':
+			depth++
+		case '}', ']':
+			depth--
+		case ',':
+			if depth == 1 {
+				member = nil
 			}
+		case '"':
+			end := textEnd(p, i)
+			quoted := p[i:end]
+			i = end - 1
+			if isName(p[end:]) {
+				if depth == 1 {
+					member = quoted
+				}
+				continue
+			}
+			plain := unquote(quoted)
+			if depth == 1 && p[0] == '{' {
+				x.keep(member, plain)
+			}
+			x.text(plain)
+		}
+	}
+}
+
+func (x *indexer) keep(member, value []byte) {
+	switch string(member) {
+	case `"session_id"`:
+		x.session = string(value)
+	case `"project"`:
+		x.project = string(value)
+	}
+}
+
+// textEnd returns the place behind the text that begins at i.
+func textEnd(p []byte, i int) int {
+	for i++; i < len(p); i++ {
+		switch p[i] {
+		case '\\':
+			i++
+		case '"':
+			return i + 1
+		}
+	}
+	return len(p)
+}
+
+func isName(rest []byte) bool {
+	for _, c := range rest {
+		switch c {
+		case ' ', '\t', '\n', '\r':
+		default:
+			return c == ':'
+		}
+	}
+	return false
+}
+
+func unquote(quoted []byte) []byte {
+	for _, c := range quoted {
+		if c == '\\' {
+			plain, err := jsontext.AppendUnquote(nil, quoted)
+			if err != nil {
+				return nil
+			}
+			return plain
+		}
+	}
+	return quoted[1 : len(quoted)-1]
+}
+
+// text adds the words of one value. Plain ASCII, the usual case, is split here;
+// [store.Words] stays the rule for all else.
+func (x *indexer) text(p []byte) {
+	for _, c := range p {
+		if c >= 0x80 {
+			for _, word := range store.Words(string(p)) {
+				x.out = append(x.out, cutWord(word)...)
+				x.endWord(len(cutWord(word)))
+			}
+			return
+		}
+	}
+	n := 0
+	for _, c := range p {
+		switch {
+		case 'A' <= c && c <= 'Z':
+			c += 'a' - 'A'
+		case 'a' <= c && c <= 'z', '0' <= c && c <= '9':
+		default:
+			x.endWord(n)
+			n = 0
 			continue
 		}
-		if tok, err = dec.ReadToken(); err != nil || tok.Kind() != '"' {
-			return ""
+		if n < maxWord {
+			x.out = append(x.out, c)
+			n++
 		}
-		return tok.String()
 	}
-	return ""
+	x.endWord(n)
+}
+
+// endWord keeps the last n bytes as a word with a space behind it, or drops
+// them if that word is there already.
+func (x *indexer) endWord(n int) {
+	if n == 0 {
+		return
+	}
+	start := len(x.out) - n
+	word := x.out[start:]
+	x.out = append(x.out, ' ')
+	mask := uint64(len(x.table) - 1)
+	for h := maphash.Bytes(x.seed, word) & mask; ; h = (h + 1) & mask {
+		at := int(x.table[h]) - 1
+		if at < 0 {
+			x.table[h] = int32(start + 1)
+			if x.count++; 2*x.count > len(x.table) {
+				x.grow()
+			}
+			return
+		}
+		if at+n < start && x.out[at+n] == ' ' && string(x.out[at:at+n]) == string(word) {
+			x.out = x.out[:start]
+			return
+		}
+	}
+}
+
+func (x *indexer) grow() {
+	x.table = make([]int32, 2*len(x.table))
+	mask := uint64(len(x.table) - 1)
+	for start := 0; start < len(x.out); {
+		end := start
+		for x.out[end] != ' ' {
+			end++
+		}
+		h := maphash.Bytes(x.seed, x.out[start:end]) & mask
+		for x.table[h] != 0 {
+			h = (h + 1) & mask
+		}
+		x.table[h] = int32(start + 1)
+		start = end + 1
+	}
 }
