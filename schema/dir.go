@@ -47,6 +47,7 @@ func readDir(ctx context.Context, dir string, embedded []*entry) ([]*entry, erro
 	broken = append(broken, duplicates(files)...)
 	if len(broken) > 0 {
 		e := bloodbank.Errorf(bloodbank.CodeInvalid, "schema files in %s are broken; correct or remove them", dir)
+		slices.SortFunc(broken, func(a, b bloodbank.Detail) int { return strings.Compare(a.Pointer, b.Pointer) })
 		e.Details = broken
 		return nil, e
 	}
@@ -73,7 +74,8 @@ func readFile(name string) (*entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newEntry(filepath.Base(name), doc, OriginFile)
+	e := &entry{file: filepath.Base(name), origin: OriginFile, doc: doc}
+	return e, e.read()
 }
 
 func compileAll(files, embedded []*entry) (broken []bloodbank.Detail) {
@@ -81,9 +83,8 @@ func compileAll(files, embedded []*entry) (broken []bloodbank.Detail) {
 	for _, e := range files {
 		// Each file gets a compiler of its own, so that one that is broken does
 		// not take others with it.
-		e.compile.Do(func() { e.compileWith(newCompiler(loader)) })
-		if e.err != nil {
-			broken = append(broken, brokenFile(e.file, e.err)...)
+		if err := e.ready(loader); err != nil {
+			broken = append(broken, brokenFile(e.file, err)...)
 		}
 	}
 	return broken
@@ -95,14 +96,14 @@ func duplicates(files []*entry) (broken []bloodbank.Detail) {
 		if isShared(e.file) {
 			continue
 		}
-		if other, ok := first[e.info.Type]; ok {
+		if other, ok := first[e.eventType]; ok {
 			broken = append(broken, bloodbank.Detail{
 				Pointer: e.file,
-				Message: fmt.Sprintf("describes %s, which %s describes already; keep one of them", e.info.Type, other),
+				Message: fmt.Sprintf("describes %s, which %s describes already; keep one of them", e.eventType, other),
 			})
 			continue
 		}
-		first[e.info.Type] = e.file
+		first[e.eventType] = e.file
 	}
 	return broken
 }
@@ -118,6 +119,9 @@ type folder struct {
 func newFolder(files, embedded []*entry) folder {
 	l := folder{byURL: map[string]any{}, byFile: map[string]any{}, bases: map[string]bool{}}
 	for _, e := range slices.Concat(embedded, files) {
+		if e.read() != nil {
+			continue
+		}
 		l.byURL[location(e.file)] = e.tree
 		l.byFile[e.file] = e.tree
 		root, _ := e.tree.(map[string]any)
@@ -157,6 +161,10 @@ func brokenFile(file string, err error) []bloodbank.Detail {
 			details = append(details, bloodbank.Detail{Pointer: file + "#" + f.pointer, Message: f.message})
 		}
 		return details
+	}
+	var unresolved *jsonschema.LoadURLError
+	if errors.As(err, &unresolved) {
+		err = unresolved.Err
 	}
 	var syntax *placeError
 	if errors.As(err, &syntax) {

@@ -2,6 +2,7 @@ package schema
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,19 +15,24 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 )
 
-// entry is one type's schema: the document, and, once compiled, the reference
-// validator and the quick checker.
+// entry is one type's schema. It is read and compiled when first needed, each
+// once; an embedded one that no event asks for costs nothing.
 type entry struct {
+	eventType bloodbank.EventType
+	file      string
+	origin    Origin
+	doc       []byte
+
+	reading  sync.Once
 	info     Info
-	file     string
-	doc      []byte
 	tree     any
 	examples []json.RawMessage
+	readErr  error
 
-	compile sync.Once
-	schema  *jsonschema.Schema
-	quick   *node // nil where the schema is beyond the quick checker
-	err     error
+	compiling sync.Once
+	schema    *jsonschema.Schema
+	quick     *node // nil where the schema is beyond the quick checker
+	err       error
 }
 
 // heading is what we read from a schema document ourselves.
@@ -42,42 +48,36 @@ type heading struct {
 	Examples    []json.RawMessage `json:"examples"`
 }
 
-// newEntry reads a schema document without compiling it.
-func newEntry(file string, doc []byte, origin Origin) (*entry, error) {
-	tree, err := jsonschema.UnmarshalJSON(bytes.NewReader(doc))
-	if err != nil {
-		return nil, syntaxError(doc, err)
+// read takes the document apart without compiling it.
+func (e *entry) read() error {
+	e.reading.Do(func() { e.readErr = e.readDocument() })
+	return e.readErr
+}
+
+func (e *entry) readDocument() (err error) {
+	if e.tree, err = jsonschema.UnmarshalJSON(bytes.NewReader(e.doc)); err != nil {
+		return syntaxError(e.doc, err)
 	}
-	if _, ok := tree.(map[string]any); !ok {
-		return nil, errors.New("a schema must be a JSON object")
+	if _, ok := e.tree.(map[string]any); !ok {
+		return errors.New("a schema must be a JSON object")
 	}
 	var h heading
-	if err := json.Unmarshal(doc, &h); err != nil {
-		return nil, headingError(err)
+	if err := json.Unmarshal(e.doc, &h); err != nil {
+		return headingError(err)
 	}
-	e := &entry{file: file, doc: doc, tree: tree, examples: h.Examples}
-	if isShared(file) {
-		return e, nil
+	e.examples = h.Examples
+	if isShared(e.file) {
+		return nil
 	}
-	name := h.EventType
-	if name == "" {
-		name = nameOf(file)
-	}
-	t, err := bloodbank.ParseEventType(name)
-	if err != nil {
-		return nil, fmt.Errorf("%w (from x-event-type, else the file name; begin the name of a file that only holds shared definitions with _)", err)
+	name := cmp.Or(h.EventType, nameOf(e.file))
+	if e.eventType, err = bloodbank.ParseEventType(name); err != nil {
+		return fmt.Errorf("%w (the type is x-event-type, else the file name; begin the name of a file that only holds shared definitions with _)", err)
 	}
 	e.info = Info{
-		Type: t, Domain: h.Domain, Title: h.Title, Description: h.Description, Class: h.Class, Command: h.Command,
-		SchemaID: h.ID, Origin: origin, Template: h.Template,
+		Type: e.eventType, Domain: cmp.Or(h.Domain, e.eventType.Domain()), Title: h.Title, Description: h.Description,
+		Class: h.Class, Command: h.Command, SchemaID: cmp.Or(h.ID, e.file), Origin: e.origin, Template: h.Template,
 	}
-	if e.info.Domain == "" {
-		e.info.Domain = t.Domain()
-	}
-	if e.info.SchemaID == "" {
-		e.info.SchemaID = file
-	}
-	return e, nil
+	return nil
 }
 
 // isShared reports whether a file holds definitions for others and no type.
@@ -94,29 +94,28 @@ var schemaSuffix = regexp.MustCompile(`((\.v[0-9]+)?\.schema)?\.json$`)
 // files refer to each other by name. It exposes no path of the machine.
 func location(file string) string { return "file:///" + url.PathEscape(file) }
 
-// ready compiles the schema if that has not happened yet.
-func (e *entry) ready() error {
-	e.compile.Do(func() { e.compileWith(newCompiler(nil)) })
+// ready reads and compiles the schema if that has not happened yet. loader
+// answers its references to other schemas.
+func (e *entry) ready(loader folder) error {
+	e.compiling.Do(func() {
+		if e.err = e.read(); e.err == nil {
+			e.err = e.compile(newCompiler(loader))
+		}
+	})
 	return e.err
 }
 
-func (e *entry) compileWith(c *jsonschema.Compiler) {
-	if err := c.AddResource(location(e.file), e.tree); err != nil && !alreadyThere(err) {
-		e.err = err
-		return
+func (e *entry) compile(c *jsonschema.Compiler) (err error) {
+	if err := c.AddResource(location(e.file), e.tree); err != nil {
+		return err
 	}
-	e.schema, e.err = c.Compile(location(e.file))
-	if e.err == nil {
+	if e.schema, err = c.Compile(location(e.file)); err == nil {
 		e.quick = compileQuick(e.schema)
 	}
+	return err
 }
 
-func alreadyThere(err error) bool {
-	var exists *jsonschema.ResourceExistsError
-	return errors.As(err, &exists)
-}
-
-func newCompiler(l jsonschema.URLLoader) *jsonschema.Compiler {
+func newCompiler(loader folder) *jsonschema.Compiler {
 	c := jsonschema.NewCompiler()
 	c.DefaultDraft(jsonschema.Draft7)
 	c.AssertFormat()
@@ -124,10 +123,7 @@ func newCompiler(l jsonschema.URLLoader) *jsonschema.Compiler {
 	for _, f := range formats() {
 		c.RegisterFormat(f)
 	}
-	if l == nil {
-		l = folder{}
-	}
-	c.UseLoader(l)
+	c.UseLoader(loader)
 	return c
 }
 

@@ -25,8 +25,8 @@ type fault struct {
 }
 
 // refusal makes the error of a payload with faults.
-func refusal(info Info, faults []fault) error {
-	e := bloodbank.Errorf(bloodbank.CodeSchema, "the payload does not match the schema of %s", info.Type)
+func refusal(t bloodbank.EventType, faults []fault) error {
+	e := bloodbank.Errorf(bloodbank.CodeSchema, "the payload does not match the schema of %s", t)
 	rest := len(faults) - maxFaults
 	for _, f := range faults[:min(len(faults), maxFaults)] {
 		e.Details = append(e.Details, bloodbank.Detail{Pointer: f.pointer, Message: f.message})

@@ -2,6 +2,7 @@ package schema_test
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"os"
 	"testing"
@@ -46,3 +47,5 @@ func vectors[T any](tb testing.TB, file string) []T {
 	}
 	return all
 }
+
+func exampleContext() context.Context { return context.Background() }

@@ -1,14 +1,19 @@
 package schema
 
-import "github.com/33god/bloodbank"
+import (
+	"maps"
+	"slices"
+
+	"github.com/33god/bloodbank"
+)
 
 // nearest finds the known type that t is probably a slip of.
 func (r *Registry) nearest(t bloodbank.EventType) (bloodbank.EventType, bool) {
 	const maxSlips = 3
 	best, found := maxSlips+1, bloodbank.EventType("")
-	for _, info := range r.infos {
-		if d := slips(string(t), string(info.Type)); d < best {
-			best, found = d, info.Type
+	for _, known := range slices.Sorted(maps.Keys(r.entries)) {
+		if d := slips(string(t), string(known)); d < best {
+			best, found = d, known
 		}
 	}
 	return found, best <= maxSlips && best*4 <= len(t)

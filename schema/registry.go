@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/33god/bloodbank"
 )
@@ -57,20 +58,21 @@ type Info struct {
 type Registry struct {
 	permissive bool
 	entries    map[bloodbank.EventType]*entry
-	infos      []Info
+	// infos reads the headings of all schemas, once and only when asked for.
+	infos func() []Info
 }
 
-// Open reads the embedded schemas and those of o.Dir. Embedded ones are compiled
-// on first use, those of the folder at once: if any of these is broken, the
-// error (code invalid) lists every broken file with the place and the reason.
+// Open reads the schemas of o.Dir; the embedded ones are read on first use. If
+// files of the folder are broken, the error (code invalid) lists each of them
+// with the place and the reason.
 func Open(ctx context.Context, o Options) (*Registry, error) {
 	r := &Registry{permissive: o.Permissive, entries: map[bloodbank.EventType]*entry{}}
-	embedded, err := readEmbedded()
+	embedded, err := embeddedEntries()
 	if err != nil {
 		return nil, err
 	}
 	for _, e := range embedded {
-		r.entries[e.info.Type] = e
+		r.entries[e.eventType] = e
 	}
 	if o.Dir != "" {
 		files, err := readDir(ctx, o.Dir, embedded)
@@ -78,16 +80,16 @@ func Open(ctx context.Context, o Options) (*Registry, error) {
 			return nil, err
 		}
 		for _, e := range files {
-			r.entries[e.info.Type] = e
+			r.entries[e.eventType] = e
 		}
 	}
-	for _, t := range slices.Sorted(maps.Keys(r.entries)) {
-		r.infos = append(r.infos, r.entries[t].info)
-	}
+	r.infos = sync.OnceValue(r.readInfos)
 	return r, nil
 }
 
-func readEmbedded() ([]*entry, error) {
+// embeddedEntries takes the types from the file names, which a test holds equal
+// to what the files say.
+func embeddedEntries() ([]*entry, error) {
 	files, err := holyfields.ReadDir("holyfields")
 	if err != nil {
 		return nil, bloodbank.Errorf(bloodbank.CodeInternal, "read the embedded schemas: %w", err)
@@ -98,26 +100,33 @@ func readEmbedded() ([]*entry, error) {
 		if err != nil {
 			return nil, bloodbank.Errorf(bloodbank.CodeInternal, "read embedded schema %s: %w", f.Name(), err)
 		}
-		e, err := newEntry(f.Name(), doc, OriginEmbedded)
-		if err != nil {
-			return nil, bloodbank.Errorf(bloodbank.CodeInternal, "embedded schema %s: %w", f.Name(), err)
-		}
-		entries = append(entries, e)
+		t := bloodbank.EventType(nameOf(f.Name()))
+		entries = append(entries, &entry{eventType: t, file: f.Name(), origin: OriginEmbedded, doc: doc})
 	}
 	return entries, nil
 }
 
+func (r *Registry) readInfos() []Info {
+	infos := make([]Info, 0, len(r.entries))
+	for _, t := range slices.Sorted(maps.Keys(r.entries)) {
+		if e := r.entries[t]; e.read() == nil {
+			infos = append(infos, e.info)
+		}
+	}
+	return infos
+}
+
 // Types lists all types, sorted by name. The caller owns the result.
-func (r *Registry) Types() []Info { return slices.Clone(r.infos) }
+func (r *Registry) Types() []Info { return slices.Clone(r.infos()) }
 
 // Lookup finds a type by its name, by the original's class name, or by the name
 // of its family ("artifact.{action}"). A family or a class of several types
 // answers with the first one; [Registry.Resolve] picks the right one.
 func (r *Registry) Lookup(name string) (Info, bool) {
-	if e, ok := r.entries[bloodbank.EventType(name)]; ok {
+	if e, ok := r.entries[bloodbank.EventType(name)]; ok && e.read() == nil {
 		return e.info, true
 	}
-	for _, info := range r.infos {
+	for _, info := range r.infos() {
 		if name != "" && (info.Class == name || info.Template == name) {
 			return info, true
 		}
@@ -141,7 +150,7 @@ func (r *Registry) Resolve(name string, payload []byte) (Info, bool) {
 		return Info{}, false
 	}
 	e, ok := r.entries[bloodbank.EventType(head+value+tail)]
-	if !ok {
+	if !ok || e.read() != nil {
 		return Info{}, false
 	}
 	return e.info, true
@@ -160,7 +169,7 @@ func (r *Registry) Schema(t bloodbank.EventType) ([]byte, bool) {
 // written there. The caller owns it.
 func (r *Registry) Example(t bloodbank.EventType) ([]byte, bool) {
 	e, ok := r.entries[t]
-	if !ok {
+	if !ok || e.read() != nil {
 		return nil, false
 	}
 	for _, example := range e.examples {

@@ -33,7 +33,7 @@ func (r *Registry) validate(t bloodbank.EventType, payload []byte, permissive bo
 		}
 		return r.unknown(t)
 	}
-	if err := e.ready(); err != nil {
+	if err := e.ready(folder{}); err != nil {
 		return bloodbank.Errorf(bloodbank.CodeInternal, "the schema of %s cannot be used: %w", t, err)
 	}
 	if e.quick != nil && e.quick.accepts(payload) {
@@ -54,9 +54,9 @@ func (e *entry) judge(payload []byte) error {
 	}
 	var broken *jsonschema.ValidationError
 	if !errors.As(err, &broken) {
-		return bloodbank.Errorf(bloodbank.CodeInternal, "validate %s: %w", e.info.Type, err)
+		return bloodbank.Errorf(bloodbank.CodeInternal, "validate %s: %w", e.eventType, err)
 	}
-	return refusal(e.info, faultsOf(broken))
+	return refusal(e.eventType, faultsOf(broken))
 }
 
 func (r *Registry) unknown(t bloodbank.EventType) error {
