@@ -1,0 +1,89 @@
+package archtest
+
+// room is a package of the plan, with what it may import of ours.
+type room struct {
+	path    string // within the module; "." is the root
+	imports []string
+	why     string
+}
+
+// Words for what a room may import, beside the paths of packages.
+const (
+	anything = "*" // all but suites, commands and internal/testenv
+	suites   = "suites"
+)
+
+// plan is the allowed imports, as the design has them. Downward only; what is
+// not in the list of a room must not be imported there, and a package without a
+// room must not exist. Test files have rules of their own, see testImports.
+func plan() []room {
+	const (
+		leaf   = "everything may import it, so it imports nothing of ours"
+		driver = "a driver knows the nouns and its role, never another driver"
+		bytes  = "the log keeps bytes and knows no envelopes, so that it can be proved alone"
+	)
+	return []room{
+		{".", nil, leaf},
+		{"internal/service", nil, leaf},
+		{"wal/vfs", nil, bytes},
+		{"wal/segment", list("wal/vfs"), bytes},
+		{"wal", list("wal/segment", "wal/vfs"), bytes},
+		{"voice/audio", nil, "bytes in, samples out; it knows no session"},
+
+		{"bus", list("."), "a contract knows only the nouns"},
+		{"store", list("."), "a contract knows only the nouns"},
+		{"correlation", list("."), "a contract knows only the nouns"},
+		{"speech", list("."), "a contract knows only the nouns"},
+		{"schema", list("."), "the registry knows only the nouns"},
+		{"schema/gen", nil, "the generator reads the event catalogue and writes schemas"},
+		{"config", list("."), "settings are data; app makes drivers of them"},
+		{"client", list("."), "it speaks HTTP and returns the same errors as the server"},
+		{"voice", list(".", "voice/audio"), "sound in, Transcriptions out; it knows no log and no bus"},
+
+		{"bus/jetstream", list(".", "bus"), driver},
+		{"bus/bustest", list(".", "bus"), driver},
+		{"store/sqlite", list(".", "store", "correlation"), "a store is also the tracker of causes, and knows no other driver"},
+		{"store/storetest", list(".", "store", "correlation"), driver},
+		{"correlation/correlationtest", list(".", "correlation"), driver},
+		{"speech/flite", list(".", "speech"), driver},
+		{"voice/pocketsphinx", list(".", "voice", "voice/audio"), driver},
+		{"voice/recognisertest", list(".", "voice", "voice/audio"), driver},
+
+		{"gateway", list(".", "schema", "wal"), "accepting an event means stamp, check and append, nothing more"},
+		{"dispatch", list(".", "wal", "bus"), "it carries events from the log to a bus and knows no store"},
+		{"recorder", list(".", "bus", "store", "correlation"), "it carries events from a bus to a store and knows no log"},
+		{"live", list(".", "store"), "it follows the store by sequence"},
+
+		{"voice/asrws", list(".", "voice", "voice/audio", "gateway", "live", "bus", "store", "correlation", "schema", "speech"),
+			"a door knows contracts and the gateway, never a driver and never another door"},
+		// dispatch: the door lists and redrives the dead letters, which are dispatch's own.
+		{"httpapi", list(".", "gateway", "live", "dispatch", "bus", "store", "correlation", "schema", "voice", "speech"),
+			"a door knows contracts and the gateway, never a driver and never another door"},
+
+		{"internal/telemetry", list("."), "metrics and logs know only the nouns"},
+		{"internal/testenv", list("."), "private brokers for tests; it knows processes, not drivers"},
+		{"internal/archtest", nil, "it reads source and imports no product code"},
+
+		{"app", list(anything), "the one place where drivers are chosen"},
+		{"cli", list(".", "app", "client", "config", "schema"), "a verb asks the daemon or app; it holds no logic of the flow"},
+		{"cmd/bb", list("cli"), "signals in, exit code out"},
+	}
+}
+
+// testImports says what the test files of a package may import beside what the
+// package itself may: whatever lies below the doors, suites and testenv too.
+// The leaves stay leaves in their tests.
+func testImports(of string) []string {
+	switch of {
+	case "wal", "wal/segment", "wal/vfs":
+		return list("wal", "wal/segment", "wal/vfs")
+	case "internal/service", "internal/archtest":
+		return list(of)
+	}
+	return list(anything, suites, of)
+}
+
+// above are the packages that nothing below them may import, tests included.
+func above() []string { return list("app", "cli", "cmd/bb") }
+
+func list(items ...string) []string { return items }
