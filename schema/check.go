@@ -203,7 +203,7 @@ func (c *checker) text(n *node, i int) int {
 	if !n.limited && n.pattern == nil && n.format == nil {
 		return end
 	}
-	if what&escaped != 0 || what&wide != 0 && !utf8.Valid(raw) {
+	if what&escaped != 0 {
 		return giveUp
 	}
 	if n.limited && !containsText(n.enum, raw) || n.pattern != nil && !n.pattern.Match(raw) || n.format != nil && !n.format(raw) {
