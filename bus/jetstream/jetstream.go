@@ -14,6 +14,9 @@ import (
 	"github.com/33god/bloodbank/bus"
 )
 
+// closeGrace is what Close takes beyond its context for what is nearly done.
+const closeGrace = time.Second
+
 // Bus is a connection to JetStream, and the server itself when embedded. It
 // implements bus.Publisher, bus.Subscriber and bus.Recaller.
 type Bus struct {
@@ -190,14 +193,12 @@ func (b *Bus) close(ctx context.Context) error {
 	b.pub.close(ctx)
 	b.cancel()
 	var err error
-	select {
-	case <-b.idle:
-	case <-ctx.Done():
+	if !b.allLeft(ctx) {
 		err = fmt.Errorf("jetstream: closed while a handler was still at work: %w", context.Cause(ctx))
 	}
 	b.own.Wait()
 	// Acknowledgements may still be on their way to the server.
-	flush, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	flush, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeGrace)
 	defer cancel()
 	_ = b.conn.FlushWithContext(flush) // a lost one costs a second delivery, no more
 	b.conn.Close()
@@ -206,6 +207,24 @@ func (b *Bus) close(ctx context.Context) error {
 		err = errors.Join(err, b.server.stop())
 	}
 	return err
+}
+
+// allLeft waits for the Consume calls until ctx ends, and then a moment more
+// for those that only have to notice.
+func (b *Bus) allLeft(ctx context.Context) bool {
+	select {
+	case <-b.idle:
+		return true
+	case <-ctx.Done():
+	}
+	grace := time.NewTimer(closeGrace)
+	defer grace.Stop()
+	select {
+	case <-b.idle:
+		return true
+	case <-grace.C:
+		return false
+	}
 }
 
 func (b *Bus) isClosed() bool {

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 )
@@ -96,23 +97,8 @@ func (e *embedded) start(ctx context.Context) error {
 	}
 	log := newServerLog(e.opts.Logger)
 	srv.SetLoggerV2(log, false, false, false)
-	ready := make(chan bool, 1)
 	e.runs.Go(srv.Start)
-	e.runs.Go(func() { ready <- srv.ReadyForConnections(e.opts.StartTimeout) })
-	ctx, cancel := context.WithTimeout(ctx, e.opts.StartTimeout)
-	defer cancel()
-	var failed error
-	select {
-	case why := <-log.fatal:
-		failed = fmt.Errorf("jetstream: the server on %s does not start: %s; see that the folder is writable and the disk has room", e.opts.Dir, why)
-	case ok := <-ready:
-		if !ok || !srv.JetStreamEnabled() {
-			failed = fmt.Errorf("jetstream: the server on %s was not ready within %v", e.opts.Dir, e.opts.StartTimeout)
-		}
-	case <-ctx.Done():
-		failed = fmt.Errorf("jetstream: the server on %s was not ready in time: %w", e.opts.Dir, context.Cause(ctx))
-	}
-	if failed != nil {
+	if failed := e.awaitReady(ctx, srv, log.fatal); failed != nil {
 		srv.Shutdown()
 		srv.WaitForShutdown()
 		return failed
@@ -121,6 +107,27 @@ func (e *embedded) start(ctx context.Context) error {
 	defer e.mu.Unlock()
 	e.srv = srv
 	return nil
+}
+
+// awaitReady asks in short steps, because the server's own wait ends for nothing
+// but its time.
+func (e *embedded) awaitReady(ctx context.Context, srv *server.Server, fatal <-chan string) error {
+	const step = 100 * time.Millisecond
+	ctx, cancel := context.WithTimeout(ctx, e.opts.StartTimeout)
+	defer cancel()
+	for {
+		ready := srv.ReadyForConnections(step)
+		select {
+		case why := <-fatal:
+			return fmt.Errorf("jetstream: the server on %s does not start: %s; see that the folder is writable and the disk has room", e.opts.Dir, why)
+		case <-ctx.Done():
+			return fmt.Errorf("jetstream: the server on %s was not ready in time: %w", e.opts.Dir, context.Cause(ctx))
+		default:
+		}
+		if ready && srv.JetStreamEnabled() {
+			return nil
+		}
+	}
 }
 
 // halt stops the running server, which writes and syncs everything.

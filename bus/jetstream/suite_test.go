@@ -53,8 +53,9 @@ func closeBus(t testing.TB, b *Bus) {
 
 // gate lets a test hold back what the server says.
 type gate struct {
-	mu   sync.Mutex
-	open chan struct{} // closed while open
+	mu    sync.Mutex
+	open  chan struct{} // closed while open
+	conns []net.Conn
 }
 
 func newGate() *gate {
@@ -71,8 +72,22 @@ func (g *gate) freeze(*testing.T) func() {
 	return sync.OnceFunc(func() { close(shut) })
 }
 
+// cut breaks the connections.
+func (g *gate) cut() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, c := range g.conns {
+		_ = c.Close() // it may be closed already
+	}
+	g.conns = nil
+}
+
 func (g *gate) tap(c net.Conn) net.Conn {
-	return &gatedConn{Conn: c, gate: g, closed: make(chan struct{})}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	gated := &gatedConn{Conn: c, gate: g, closed: make(chan struct{})}
+	g.conns = append(g.conns, gated)
+	return gated
 }
 
 type gatedConn struct {
