@@ -1,0 +1,186 @@
+package correlation
+
+import (
+	"context"
+
+	"github.com/33god/bloodbank"
+)
+
+// Graph is what [Walk] reads. An implementation answers all calls of one walk
+// from one state of its database, if it can.
+type Graph interface {
+	// Reach returns everything that can be reached from id, itself included
+	// (Known or not), in any order, if that is at most limit nodes; else whole is
+	// false. It may always say false.
+	Reach(ctx context.Context, id bloodbank.EventID, d Direction, limit int) (nodes []Node, whole bool, err error)
+	// Lookup returns those of ids that are known, in any order.
+	Lookup(ctx context.Context, ids []bloodbank.EventID) ([]Node, error)
+	// Effects returns up to limit different events that name one of ids as a
+	// parent, oldest first.
+	Effects(ctx context.Context, ids []bloodbank.EventID, limit int) ([]Node, error)
+}
+
+// reachAtOnce is how many nodes a walk asks for in one go before it proceeds
+// level by level.
+const reachAtOnce = 4096
+
+// Walk answers [Tracker.Chain] from g: breadth first, so that each depth is the
+// shortest, and never more than the limits in memory (plus one round of
+// neighbours). Where MaxNodes cuts, the nearest nodes stay.
+func Walk(ctx context.Context, g Graph, id bloodbank.EventID, d Direction, l Limits) (Chain, error) {
+	if _, err := ParseDirection(string(d)); err != nil {
+		return Chain{}, err
+	}
+	l = l.WithDefaults()
+	w := &walk{graph: g, direction: d, limits: l, seen: map[bloodbank.EventID]bool{id: true}}
+	if err := w.start(ctx, id); err != nil {
+		return Chain{}, err
+	}
+	if err := w.run(ctx); err != nil {
+		return Chain{}, err
+	}
+	c := Chain{Start: id, Direction: d, Nodes: w.nodes, Truncated: w.truncated}
+	c.Cyclic = Sort(c.Nodes)
+	return c, nil
+}
+
+type walk struct {
+	graph     Graph
+	direction Direction
+	limits    Limits
+
+	seen      map[bloodbank.EventID]bool
+	nodes     []Node
+	truncated bool
+
+	// near is set when the whole of what can be reached is in memory: the next
+	// nodes of each node.
+	near map[bloodbank.EventID][]Node
+}
+
+func (w *walk) start(ctx context.Context, id bloodbank.EventID) error {
+	reached, whole, err := w.graph.Reach(ctx, id, w.direction, min(w.limits.MaxNodes, reachAtOnce))
+	if err != nil {
+		return err
+	}
+	first := Node{ID: id}
+	if whole {
+		w.near = neighbours(reached, w.direction)
+		for _, n := range reached {
+			if n.ID == id {
+				first = n
+			}
+		}
+	} else {
+		known, err := w.graph.Lookup(ctx, []bloodbank.EventID{id})
+		if err != nil {
+			return err
+		}
+		if len(known) > 0 {
+			first = known[0]
+		}
+	}
+	first.Depth = 0
+	w.nodes = []Node{first}
+	if first.Known {
+		return nil
+	}
+	named, err := w.graph.Effects(ctx, []bloodbank.EventID{id}, 1)
+	if err == nil && len(named) == 0 {
+		err = bloodbank.Errorf(bloodbank.CodeNotFound, "no event %s is known, and none names it as a parent", id)
+	}
+	return err
+}
+
+// neighbours returns what a walk in direction d sees next from each node.
+func neighbours(nodes []Node, d Direction) map[bloodbank.EventID][]Node {
+	byID := make(map[bloodbank.EventID]Node, len(nodes))
+	for _, n := range nodes {
+		byID[n.ID] = n
+	}
+	near := make(map[bloodbank.EventID][]Node, len(nodes))
+	for _, n := range nodes {
+		for _, p := range n.Parents {
+			if d == Descendants {
+				near[p] = append(near[p], n)
+			} else {
+				near[n.ID] = append(near[n.ID], byID[p])
+			}
+		}
+	}
+	return near
+}
+
+func (w *walk) run(ctx context.Context) error {
+	level := w.nodes
+	for depth := 1; len(level) > 0; depth++ {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		next, err := w.next(ctx, level)
+		if err != nil {
+			return err
+		}
+		from := len(w.nodes)
+		for _, n := range next {
+			if w.seen[n.ID] {
+				continue
+			}
+			if depth >= w.limits.MaxDepth || len(w.nodes) >= w.limits.MaxNodes {
+				w.truncated = true
+				return nil
+			}
+			w.seen[n.ID] = true
+			n.Depth = depth
+			w.nodes = append(w.nodes, n)
+		}
+		level = w.nodes[from:]
+	}
+	return nil
+}
+
+// next returns the neighbours of a level, seen ones too.
+func (w *walk) next(ctx context.Context, level []Node) ([]Node, error) {
+	if w.near != nil {
+		var next []Node
+		for _, n := range level {
+			next = append(next, w.near[n.ID]...)
+		}
+		return next, nil
+	}
+	if w.direction == Descendants {
+		ids := make([]bloodbank.EventID, len(level))
+		for i, n := range level {
+			ids[i] = n.ID
+		}
+		// Of MaxNodes+1 different events at least one is new or too many.
+		return w.graph.Effects(ctx, ids, w.limits.MaxNodes+1)
+	}
+	return w.causes(ctx, level)
+}
+
+// causes looks up the parents of a level that are new, as many as still fit and
+// one more; nobody knows some of them.
+func (w *walk) causes(ctx context.Context, level []Node) ([]Node, error) {
+	var next []Node
+	place := map[bloodbank.EventID]int{}
+	var ids []bloodbank.EventID
+	for _, n := range level {
+		for _, p := range n.Parents {
+			if _, twice := place[p]; twice || w.seen[p] || len(w.nodes)+len(next) > w.limits.MaxNodes {
+				continue
+			}
+			place[p] = len(next)
+			ids = append(ids, p)
+			next = append(next, Node{ID: p})
+		}
+	}
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	known, err := w.graph.Lookup(ctx, ids)
+	for _, n := range known {
+		next[place[n.ID]] = n
+	}
+	return next, err
+}
