@@ -1,0 +1,62 @@
+# Everything here works on a fresh Debian machine with Go. Packages that are
+# missing are installed where that is allowed (see scripts/setup).
+GO ?= go
+export CGO_ENABLED ?= 0
+
+.DEFAULT_GOAL := help
+
+## help: list what can be made
+help:
+	@sed -n 's/^## \([a-z-]*\): /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
+
+## run: set up, build, and start the server with the demo
+run: setup-run build
+	./bin/bb up --demo
+
+## build: build bin/bb
+build:
+	$(GO) build -trimpath -o bin/bb ./cmd/bb
+
+## test: set up and run all tests, with the race detector
+test: setup-test
+	CGO_ENABLED=1 $(GO) test -race -shuffle=on -timeout 30m ./...
+
+## lint: format, vet, staticcheck, known vulnerabilities
+lint:
+	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "run gofmt -w on these files"; exit 1; }
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+	sh scripts/vulncheck
+	cd bench && $(GO) vet ./...
+
+## generate: make the generated files anew
+generate:
+	$(GO) generate ./...
+
+## fresh: fail when a generated file is not current
+fresh: generate
+	git diff --exit-code
+
+## bench: measure everything against its bar, in one run
+bench: setup-run build
+	sh scripts/bench
+
+## crash: kill the server at random points, 500 rounds (ROUNDS=n)
+crash:
+	CGO_ENABLED=1 $(GO) test -race -run TestCrash -count 1 -timeout 60m ./app/... -crash.rounds=$(or $(ROUNDS),500)
+
+## fuzz: fuzz every decoder for a while (TIME=30s each)
+fuzz:
+	sh scripts/fuzz $(or $(TIME),30s)
+
+## demo-clip: speak the demo's sentence anew (needs flite and sox)
+demo-clip: setup-test
+	sh scripts/demo-clip
+
+setup-run:
+	@sh scripts/setup run
+
+setup-test:
+	@sh scripts/setup test
+
+.PHONY: help run build test lint generate fresh bench crash fuzz demo-clip setup-run setup-test

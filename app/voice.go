@@ -1,0 +1,90 @@
+package app
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"sync"
+
+	"github.com/33god/bloodbank"
+	"github.com/33god/bloodbank/config"
+	"github.com/33god/bloodbank/gateway"
+	"github.com/33god/bloodbank/voice"
+	"github.com/33god/bloodbank/voice/asrws"
+	"github.com/33god/bloodbank/voice/pocketsphinx"
+)
+
+// voiceDoor is the speech side of the server: the recogniser and the door that
+// uses it.
+type voiceDoor struct {
+	recogniser voice.Recogniser
+	door       *asrws.Door
+
+	warm sync.WaitGroup
+	stop context.CancelFunc
+}
+
+// openRecogniser chooses the recogniser.
+func openRecogniser(cfg config.Config) (voice.Recogniser, error) {
+	switch cfg.Voice.Recogniser {
+	case "", "pocketsphinx":
+		return pocketsphinx.New(pocketsphinx.Config{
+			Library: cfg.Voice.Library, ModelDir: cfg.Voice.ModelDir, Workers: cfg.Voice.Workers,
+		})
+	}
+	return nil, bloodbank.Errorf(bloodbank.CodeUnsupported,
+		"there is no recogniser %q; this version has: pocketsphinx", cfg.Voice.Recogniser)
+}
+
+// openVoice opens the door even where the recogniser cannot work: the door then
+// says what to install.
+func (a *App) openVoice(ctx context.Context) error {
+	r, err := openRecogniser(a.cfg)
+	if err != nil {
+		return err
+	}
+	a.voice = voiceDoor{recogniser: r}
+	a.voice.door, err = asrws.New(asrws.Options{
+		Recogniser: r, Emitter: emitter{a.gateway}, MaxSessions: a.cfg.Voice.MaxSessions, Logger: a.log,
+	})
+	if err != nil {
+		return err
+	}
+	// Loading the model takes a while; nobody waits for it but the first speaker.
+	ctx, a.voice.stop = context.WithCancel(context.WithoutCancel(ctx))
+	a.voice.warm.Go(func() {
+		if err := r.Check(ctx); err != nil && ctx.Err() == nil {
+			a.log.Warn("voice is off; everything else works", "error", err)
+		}
+	})
+	return nil
+}
+
+func (a *App) closeVoice(ctx context.Context) error {
+	a.voice.stop()
+	err := a.voice.door.Close(ctx)
+	if closeErr := a.voice.recogniser.Close(); err == nil {
+		err = closeErr
+	}
+	a.voice.warm.Wait()
+	return err
+}
+
+// voiceHandler is the door for HTTP.
+func (a *App) voiceHandler() http.Handler { return a.voice.door }
+
+// emitter lets the voice door publish through the gateway.
+type emitter struct{ gateway *gateway.Gateway }
+
+// Emit implements voice.Emitter.
+func (e emitter) Emit(ctx context.Context, env bloodbank.Envelope) (bloodbank.Receipt, error) {
+	return e.gateway.Accept(ctx, gateway.Request{Envelope: env, App: "bb", SourceType: bloodbank.SourceManual})
+}
+
+// ASRWorkerCommand is the verb under which this binary is a recogniser's worker.
+const ASRWorkerCommand = pocketsphinx.WorkerCommand
+
+// RunASRWorker serves a recogniser over in and out until in ends.
+func RunASRWorker(ctx context.Context, in io.Reader, out io.Writer) error {
+	return pocketsphinx.RunWorker(ctx, in, out)
+}

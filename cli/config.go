@@ -1,0 +1,68 @@
+package cli
+
+import (
+	"encoding/json"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/33god/bloodbank/config"
+)
+
+// config reads the configuration of this run. flags may be nil.
+func (c *command) config(flags *pflag.FlagSet) (config.Config, error) {
+	cfg, _, err := c.loadConfig(flags)
+	return cfg, err
+}
+
+func (c *command) loadConfig(flags *pflag.FlagSet) (config.Config, config.Provenance, error) {
+	given := make(map[string]string)
+	if flags != nil {
+		flags.Visit(func(f *pflag.Flag) {
+			if key := configKey(f.Name); key != "" {
+				given[key] = f.Value.String()
+			}
+		})
+	}
+	return config.Load(config.Sources{Environ: c.Environ, Flags: given})
+}
+
+// configKey is the key that a flag of bb up sets; "" for a flag of another kind.
+func configKey(flag string) string {
+	switch flag {
+	case "listen":
+		return "listen"
+	case "data":
+		return "data_dir"
+	case "schema-dir":
+		return "schema.dir"
+	case "permissive":
+		return "schema.permissive"
+	case "insecure":
+		return "http.insecure"
+	case "log-level":
+		return "log.level"
+	}
+	return ""
+}
+
+func (c *command) configCmd() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "config", Short: "Print the configuration in force, and where each value comes from", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, from, err := c.loadConfig(nil)
+			if err != nil {
+				return err
+			}
+			if c.json {
+				return json.NewEncoder(c.Stdout).Encode(cfg.Redacted(from))
+			}
+			for _, line := range cfg.Redacted(from) {
+				c.print("%-24s %-40s # %s", line.Key, line.Value, line.Source)
+			}
+			return nil
+		},
+	}
+	c.outputFlag(cmd)
+	return cmd
+}
