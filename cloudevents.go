@@ -2,8 +2,9 @@ package bloodbank
 
 import (
 	"bytes"
-	"encoding/base64"
 	"encoding/json"
+	"errors"
+	"io"
 	"net/http"
 	"net/url"
 	"slices"
@@ -14,17 +15,20 @@ import (
 	"github.com/google/uuid"
 )
 
-// CloudEvents 1.0 (https://github.com/cloudevents/spec, core and JSON format).
+// CloudEvents 1.0 (https://github.com/cloudevents/spec, core, JSON format and
+// HTTP binding). This file reads them; cloudevents_out.go writes them.
 //
 // The mapping, in both directions: id is event_id, type is event_type, time is
-// timestamp, data is payload, and source is bloodbank://host/app with the rest
-// of our source in extensions. correlationid is the root of the chain,
-// causationid the first parent and bbparents all parents, comma-separated,
-// because an extension attribute cannot be a list.
+// timestamp, data is payload. causationid is the first parent and bbparents all
+// parents, comma-separated, because an attribute cannot be a list.
+// correlationid is the root of the chain. Our source, agent context and version
+// travel in bbsource, bbagentcontext and bbversion; source itself is
+// bloodbank://host/app.
 //
-// An id that is not a UUID becomes a deterministic one over source and id, the
-// pair that CloudEvents calls unique; the original stays as the unknown member
-// ce_id. Attributes that we do not know survive as unknown members.
+// Of a foreign event nothing is lost: an id that is not a UUID becomes a
+// deterministic one over source and id, the pair that CloudEvents calls unique,
+// and stays as the member ce_id; its source stays as ce_source; attributes that
+// we do not know, and a correlationid, stay under their own names.
 const (
 	ceVersion      = "1.0"
 	ceScheme       = "bloodbank"
@@ -32,24 +36,31 @@ const (
 	ceSourceMember = "ce_source"
 )
 
-// FromCloudEvent reads a structured-mode CloudEvent: one JSON object.
+// FromCloudEvent reads a structured-mode CloudEvent: one JSON object. What is
+// missing from it (time, version) is left out of the envelope, for the gateway
+// to stamp. The data must be JSON; without any, the payload is null.
+//
+// All faults come back as one [Error] with [CodeInvalid], or
+// [CodeUnsupported] where the data is not JSON.
 func FromCloudEvent(data []byte) (Envelope, error) {
-	if depth := nesting(data); depth > MaxDepth {
-		return Envelope{}, Errorf(CodeInvalid, "the JSON nests %d deep; the limit is %d", depth, MaxDepth)
+	if err := checkDepth(data, MaxDepth); err != nil {
+		return Envelope{}, err
 	}
 	dec := jsontext.NewDecoder(bytes.NewBuffer(data))
 	c := cloudEvent{attributes: make(map[string]string)}
 	if err := eachMember(dec, "a CloudEvent", c.set); err != nil {
 		return Envelope{}, err
 	}
-	if rest := bytes.TrimSpace(data[dec.InputOffset():]); len(rest) > 0 {
+	if _, err := dec.ReadToken(); !errors.Is(err, io.EOF) {
 		return Envelope{}, Errorf(CodeInvalid, "there is more text behind the CloudEvent; send a batch as a JSON array")
 	}
 	return c.envelope()
 }
 
 // FromCloudEventHeaders reads a binary-mode CloudEvent over HTTP: attributes in
-// ce-* headers, percent-encoded, and the data in the body.
+// ce-* headers, percent-encoded, and the data in the body, whose media type is
+// Content-Type. Errors are those of [FromCloudEvent]. The envelope keeps no
+// reference to body.
 func FromCloudEventHeaders(h http.Header, body []byte) (Envelope, error) {
 	c := cloudEvent{attributes: make(map[string]string)}
 	for name, values := range h {
@@ -57,39 +68,75 @@ func FromCloudEventHeaders(h http.Header, body []byte) (Envelope, error) {
 		if !ok {
 			continue
 		}
-		value, err := url.PathUnescape(values[0])
-		if err != nil || !utf8.ValidString(value) {
-			return Envelope{}, Errorf(CodeInvalid, "header %s is not percent-encoded UTF-8", name)
+		if len(values) != 1 || c.has(attribute) {
+			return Envelope{}, Errorf(CodeInvalid, "header %s must be given once", quoteShort(name))
 		}
-		c.attributes[attribute] = value
+		value, err := headerValue(values[0])
+		if err != nil {
+			return Envelope{}, Errorf(CodeInvalid, "header %s is not percent-encoded UTF-8", quoteShort(name))
+		}
+		if err := c.setText(attribute, value); err != nil {
+			return Envelope{}, err
+		}
 	}
-	media, _, _ := strings.Cut(h.Get("Content-Type"), ";")
-	if !isJSONMedia(strings.TrimSpace(media)) {
-		return Envelope{}, Errorf(CodeUnsupported, "the data of a CloudEvent must be JSON, not %s", quoteShort(media))
+	c.attributes["datacontenttype"] = h.Get("Content-Type")
+	if len(bytes.TrimSpace(body)) > 0 {
+		if err := checkDepth(body, MaxDepth-1); err != nil { // the envelope is one level more
+			return Envelope{}, err
+		}
+		c.data = bytes.Clone(body)
 	}
-	if depth := nesting(body); depth > MaxDepth {
-		return Envelope{}, Errorf(CodeInvalid, "the JSON nests %d deep; the limit is %d", depth, MaxDepth)
-	}
-	if !jsontext.Value(body).IsValid() {
+	e, err := c.envelope() // which names a wrong media type before we mind the bytes
+	if err == nil && !jsontext.Value(e.Payload).IsValid() {
 		return Envelope{}, Errorf(CodeInvalid, "the body is not one valid JSON value")
 	}
-	c.data = bytes.Clone(body)
-	return c.envelope()
+	return e, err
 }
 
 // IsCloudEvent reports whether the headers announce a binary-mode CloudEvent.
 func IsCloudEvent(h http.Header) bool { return h.Get("Ce-Specversion") != "" }
 
+// headerValue undoes what the HTTP binding does to a value: quotes and
+// backslashes of older versions, then percent-encoding.
+func headerValue(s string) (string, error) {
+	if len(s) >= 2 && s[0] == '"' && s[len(s)-1] == '"' {
+		var b strings.Builder
+		for i := 1; i < len(s)-1; i++ {
+			if s[i] == '\\' && i+1 < len(s)-1 {
+				i++
+			}
+			b.WriteByte(s[i])
+		}
+		s = b.String()
+	}
+	s, err := url.PathUnescape(s)
+	if err == nil && !utf8.ValidString(s) {
+		err = errors.New("not UTF-8")
+	}
+	return s, err
+}
+
+func checkDepth(data []byte, limit int) error {
+	if depth := nesting(data); depth > limit {
+		return Errorf(CodeInvalid, "the JSON nests %d deep; the limit is %d", depth, limit)
+	}
+	return nil
+}
+
+// isJSONMedia reports whether a media type, with or without parameters, is JSON.
+// None at all means JSON.
 func isJSONMedia(media string) bool {
-	media = strings.ToLower(media)
+	media, _, _ = strings.Cut(strings.ToLower(media), ";")
+	media = strings.TrimSpace(media)
 	return media == "" || media == "application/json" || strings.HasSuffix(media, "+json")
 }
 
 // cloudEvent is a CloudEvent on its way in.
 type cloudEvent struct {
-	attributes map[string]string // those whose value is text
+	attributes map[string]string // those whose value is text; taken out as they are understood
 	others     []Member          // those that are numbers or booleans
 	data       []byte
+	foreign    bool // its source is not one of ours
 }
 
 func (c *cloudEvent) set(name string, raw []byte) error {
@@ -97,32 +144,86 @@ func (c *cloudEvent) set(name string, raw []byte) error {
 	case name == "data":
 		c.data = bytes.Clone(raw)
 	case name == "data_base64":
+		return Errorf(CodeUnsupported, "the payload of an event is JSON: send it as data instead of data_base64")
+	case string(raw) == "null": // the JSON format says: the same as absent
+	case raw[0] == '"':
 		text, err := decodeText(name, raw)
 		if err != nil {
 			return err
 		}
-		decoded, err := base64.StdEncoding.DecodeString(text)
-		if err != nil || nesting(decoded) > MaxDepth || !jsontext.Value(decoded).IsValid() {
-			return Errorf(CodeInvalid, "data_base64 must hold JSON in base64")
-		}
-		c.data = decoded
-	case raw[0] == '"':
-		text, err := decodeText(name, raw)
-		c.attributes[name] = text
-		return err
-	case string(raw) == "null":
-	case raw[0] == '{' || raw[0] == '[':
-		return Errorf(CodeInvalid, "CloudEvent attribute %s must be text, a number or a boolean", quoteShort(name))
+		return c.setText(name, text)
+	case raw[0] == '{' || raw[0] == '[' || isKnownAttribute(name):
+		return Errorf(CodeInvalid, "CloudEvent attribute %s must not be %s", quoteShort(name), kindName(jsontext.Value(raw).Kind()))
 	default:
 		c.others = append(c.others, Member{Name: name, Value: bytes.Clone(raw)})
+		return checkAttributeName(name)
 	}
 	return nil
+}
+
+func (c *cloudEvent) setText(name, text string) error {
+	c.attributes[name] = text
+	return checkAttributeName(name)
+}
+
+// checkAttributeName refuses a name that CloudEvents does not allow, or that a
+// member of the envelope has: as an unknown member it would hide that one.
+func checkAttributeName(name string) error {
+	if !isAttributeName(name) {
+		return Errorf(CodeInvalid, "%s is no name for a CloudEvent attribute: use lower-case letters and digits", quoteShort(name))
+	}
+	switch name {
+	case "timestamp", "version", "payload":
+		return Errorf(CodeInvalid, "CloudEvent attribute %s has the name of an envelope's member; use another", quoteShort(name))
+	}
+	return nil
+}
+
+// isAttributeName reports whether CloudEvents allows the name.
+func isAttributeName(name string) bool {
+	for i := range len(name) {
+		if c := name[i]; (c < 'a' || c > 'z') && (c < '0' || c > '9') {
+			return false
+		}
+	}
+	return name != "" && name != "data"
+}
+
+// isKnownAttribute names the attributes that mean something here, all of them
+// text.
+func isKnownAttribute(name string) bool {
+	switch name {
+	case "specversion", "id", "source", "type", "time", "datacontenttype", "traceparent",
+		"correlationid", "causationid", "bbparents", "bbversion", "bbsource", "bborderingkey", "bbreplayof", "bbagentcontext":
+		return true
+	}
+	return false
+}
+
+func (c *cloudEvent) has(name string) bool {
+	_, ok := c.attributes[name]
+	return ok
 }
 
 func (c *cloudEvent) take(name string) string {
 	value := c.attributes[name]
 	delete(c.attributes, name)
 	return value
+}
+
+// takeObject takes a JSON object that travels in text.
+func (c *cloudEvent) takeObject(name string) ([]byte, error) {
+	text := []byte(c.take(name))
+	if len(text) == 0 {
+		return nil, nil
+	}
+	if err := checkDepth(text, MaxDepth-1); err != nil {
+		return nil, err
+	}
+	if text[0] != '{' || !jsontext.Value(text).IsValid() {
+		return nil, Errorf(CodeInvalid, "%s must be a JSON object in text", name)
+	}
+	return text, nil
 }
 
 func (c *cloudEvent) envelope() (Envelope, error) {
@@ -138,14 +239,10 @@ func (c *cloudEvent) envelope() (Envelope, error) {
 			return e, Errorf(CodeInvalid, "missing required CloudEvent attribute: %s", name)
 		}
 	}
-	if err := c.readIdentity(&e); err != nil {
-		return e, err
-	}
-	if err := c.readCauses(&e); err != nil {
-		return e, err
-	}
-	if err := c.readExtensions(&e); err != nil {
-		return e, err
+	for _, read := range []func(*Envelope) error{c.readIdentity, c.readCauses, c.readExtensions} {
+		if err := read(&e); err != nil {
+			return e, err
+		}
 	}
 	e.Payload = c.data
 	if e.Payload == nil {
@@ -159,9 +256,9 @@ func (c *cloudEvent) readIdentity(e *Envelope) (err error) {
 		return err
 	}
 	id, source := c.take("id"), c.take("source")
-	if e.EventID, err = ParseEventID(id); err != nil {
-		e.EventID = EventID(uuid.NewSHA1(uuid.NameSpaceURL, []byte(source+"#"+id)))
-		e.Extra = append(e.Extra, Member{Name: ceIDMember, Value: appendText(nil, id)})
+	if e.EventID, err = ParseEventID(id); err != nil || e.EventID.IsZero() {
+		e.EventID = foreignID(source, id)
+		keep(e, ceIDMember, id)
 	}
 	if ts := c.take("time"); ts != "" {
 		if e.Timestamp, err = ParseTimestamp(ts); err != nil {
@@ -172,171 +269,89 @@ func (c *cloudEvent) readIdentity(e *Envelope) (err error) {
 	return c.readSource(e, source)
 }
 
+// foreignID is the event id of a CloudEvent whose id is not a UUID. A URI holds
+// no line break, so no two pairs give the same name.
+func foreignID(source, id string) EventID {
+	return EventID(uuid.NewSHA1(uuid.NameSpaceURL, []byte(source+"\n"+id)))
+}
+
+// keep stores an attribute as an unknown member of the envelope.
+func keep(e *Envelope, name, value string) {
+	e.Extra = append(e.Extra, Member{Name: name, Value: appendText(nil, value)})
+}
+
 func (c *cloudEvent) readSource(e *Envelope, source string) error {
 	u, err := url.Parse(source)
 	if err != nil {
 		return Errorf(CodeInvalid, "CloudEvent source %s is no URI reference", quoteShort(source))
 	}
-	if full := c.take("bbsource"); full != "" && u.Scheme == ceScheme {
-		return (&decoding{Envelope: *e}).sourceInto(e, []byte(full))
+	if c.foreign = u.Scheme != ceScheme; c.foreign {
+		keep(e, ceSourceMember, source)
 	}
-	e.Source = Source{Host: u.Hostname(), Type: SourceHook, App: strings.Trim(u.Path, "/")}
+	full, err := c.takeObject("bbsource")
+	if err != nil {
+		return err
+	}
+	if full != nil {
+		var d decoding
+		if err := d.setSource(full); err != nil {
+			return err
+		}
+		e.Source = d.Source
+		return e.Source.validate()
+	}
+	host, app := strings.ToValidUTF8(u.Hostname(), "\uFFFD"), strings.ToValidUTF8(strings.Trim(u.Path, "/"), "\uFFFD")
+	e.Source = Source{Host: host, Type: SourceHook, App: app}
 	if e.Source.Host == "" {
 		e.Source.Host = "unknown"
 	}
-	if u.Scheme != ceScheme {
-		e.Extra = append(e.Extra, Member{Name: ceSourceMember, Value: appendText(nil, source)})
-	}
 	return nil
-}
-
-// sourceInto reads a source object into e.
-func (d *decoding) sourceInto(e *Envelope, raw []byte) error {
-	if !jsontext.Value(raw).IsValid() || raw[0] != '{' {
-		return Errorf(CodeInvalid, "bbsource must be a JSON object in text")
-	}
-	if err := d.setSource(raw); err != nil {
-		return err
-	}
-	e.Source = d.Source
-	return e.Source.validate()
 }
 
 func (c *cloudEvent) readCauses(e *Envelope) error {
-	parents := c.take("bbparents")
 	first := c.take("causationid")
-	if parents == "" {
-		parents = first
-	}
-	for part := range strings.SplitSeq(parents, ",") {
-		if part = strings.TrimSpace(part); part == "" {
-			continue
-		}
-		id, err := ParseEventID(part)
-		if err != nil {
-			if part == first { // a foreign causation id that is no UUID cannot be a parent here
-				e.Extra = append(e.Extra, Member{Name: "causationid", Value: appendText(nil, first)})
-				continue
+	if parents := c.take("bbparents"); parents != "" {
+		for part := range strings.SplitSeq(parents, ",") {
+			id, err := ParseEventID(strings.TrimSpace(part))
+			if err != nil {
+				return Errorf(CodeInvalid, "CloudEvent attribute bbparents: %w", err)
 			}
-			return err
+			e.CorrelationIDs = append(e.CorrelationIDs, id)
 		}
-		e.CorrelationIDs = append(e.CorrelationIDs, id)
+	} else if id, err := ParseEventID(first); err == nil {
+		e.CorrelationIDs = []EventID{id}
+	}
+	if len(e.CorrelationIDs) == 0 && first != "" { // no UUID, so it names no event here
+		keep(e, "causationid", first)
 	}
 	return nil
 }
 
-func (c *cloudEvent) readExtensions(e *Envelope) (err error) {
+func (c *cloudEvent) readExtensions(e *Envelope) error {
+	if !c.foreign {
+		c.take("correlationid") // computed from the parents when it was written
+	}
 	e.OrderingKey = c.take("bborderingkey")
 	e.TraceParent = c.take("traceparent")
 	if id := c.take("bbreplayof"); id != "" {
+		var err error
 		if e.ReplayOf, err = ParseEventID(id); err != nil {
-			return err
+			return Errorf(CodeInvalid, "CloudEvent attribute bbreplayof: %w", err)
 		}
 	}
-	if agent := c.take("bbagentcontext"); agent != "" {
-		if e.AgentContext, err = decodeAgentContext([]byte(agent)); err != nil {
+	agent, err := c.takeObject("bbagentcontext")
+	if err != nil {
+		return err
+	}
+	if agent != nil {
+		if e.AgentContext, err = decodeAgentContext(agent); err != nil {
 			return err
 		}
 	}
 	for name, value := range c.attributes {
-		if isEnvelopeMember(name) {
-			return Errorf(CodeInvalid, "CloudEvent attribute %s has the name of an envelope's member", quoteShort(name))
-		}
-		e.Extra = append(e.Extra, Member{Name: name, Value: appendText(nil, value)})
+		keep(e, name, value)
 	}
 	e.Extra = append(e.Extra, c.others...)
-	slices.SortStableFunc(e.Extra, func(a, b Member) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(e.Extra, func(a, b Member) int { return strings.Compare(a.Name, b.Name) })
 	return nil
-}
-
-func isEnvelopeMember(name string) bool {
-	switch name {
-	case "event_id", "event_type", "timestamp", "version", "source", "correlation_ids", "agent_context",
-		"payload", "ordering_key", "traceparent", "replay_of":
-		return true
-	}
-	return false
-}
-
-// ToCloudEvent returns the event as a structured-mode CloudEvent. root is the
-// oldest ancestor, for correlationid; zero means the event itself.
-func (e *Envelope) ToCloudEvent(root EventID) ([]byte, error) {
-	if root.IsZero() {
-		root = e.EventID
-	}
-	extra, id, source := e.ceIdentity()
-	b := appendText([]byte(`{"specversion":"1.0","id":`), id)
-	b = appendText(append(b, `,"source":`...), source)
-	b = appendText(append(b, `,"type":`...), string(e.EventType))
-	b = append(e.Timestamp.UTC().AppendFormat(append(b, `,"time":"`...), timestampLayout), '"')
-	b = append(b, `,"datacontenttype":"application/json","correlationid":"`...)
-	b = append(root.appendText(b), '"')
-	if len(e.CorrelationIDs) > 0 {
-		b = append(e.CorrelationIDs[0].appendText(append(b, `,"causationid":"`...)), '"')
-		b = append(b, `,"bbparents":"`...)
-		for i, parent := range e.CorrelationIDs {
-			if i > 0 {
-				b = append(b, ',')
-			}
-			b = parent.appendText(b)
-		}
-		b = append(b, '"')
-	}
-	b = appendText(append(b, `,"bbversion":`...), e.Version)
-	b = appendText(append(b, `,"bbsource":`...), string(e.Source.appendJSON(nil)))
-	b, err := e.appendCEOptional(b)
-	if err != nil {
-		return nil, err
-	}
-	b = appendMembers(b, extra)
-	return append(appendOneLine(append(b, `,"data":`...), e.Payload), '}'), nil
-}
-
-// ceIdentity gives back the id and source under which a CloudEvent came in.
-func (e *Envelope) ceIdentity() (extra []Member, id, source string) {
-	id = e.EventID.String()
-	source = (&url.URL{Scheme: ceScheme, Host: url.PathEscape(e.Source.Host), Path: "/" + e.Source.App}).String()
-	for _, m := range e.Extra {
-		text, err := decodeText(m.Name, m.Value)
-		switch {
-		case m.Name == ceIDMember && err == nil:
-			id = text
-		case m.Name == ceSourceMember && err == nil:
-			source = text
-		case isAttributeName(m.Name) && !(m.Value[0] == '{' || m.Value[0] == '['):
-			extra = append(extra, m)
-		}
-	}
-	return extra, id, source
-}
-
-// isAttributeName reports whether CloudEvents allows the name: lower-case
-// letters and digits.
-func isAttributeName(name string) bool {
-	for i := range len(name) {
-		if c := name[i]; (c < 'a' || c > 'z') && (c < '0' || c > '9') {
-			return false
-		}
-	}
-	return name != "" && name != "data"
-}
-
-func (e *Envelope) appendCEOptional(b []byte) ([]byte, error) {
-	if e.OrderingKey != "" {
-		b = appendText(append(b, `,"bborderingkey":`...), e.OrderingKey)
-	}
-	if e.TraceParent != "" {
-		b = appendText(append(b, `,"traceparent":`...), e.TraceParent)
-	}
-	if !e.ReplayOf.IsZero() {
-		b = append(e.ReplayOf.appendText(append(b, `,"bbreplayof":"`...)), '"')
-	}
-	if e.AgentContext != nil {
-		agent, err := e.AgentContext.appendJSON(nil)
-		if err != nil {
-			return nil, err
-		}
-		b = appendText(append(b, `,"bbagentcontext":`...), string(agent))
-	}
-	return b, nil
 }
