@@ -134,6 +134,7 @@ func (b *batch) add(l *Log, record []byte, sum uint32) uint64 {
 	}
 	b.buf = segment.AppendRecord(b.buf, seq, record, sum)
 	b.n++
+	l.joined.Store(int64(b.n))
 	return seq
 }
 
@@ -191,7 +192,7 @@ func (l *Log) commitAsLeader(b *batch) error {
 	own := b
 	for {
 		runtime.Gosched() // those just released come back now: they belong into this batch
-		l.linger(b)
+		l.linger()
 		l.mu.Lock()
 		l.pending = nil
 		l.wakeSpaceLocked()
@@ -206,28 +207,32 @@ func (l *Log) commitAsLeader(b *batch) error {
 	}
 }
 
-// lingerFrom is the fsync time from which waiting for more records pays; lingerMost bounds the wait, which burns a core.
+// The wait of linger: at most half an fsync and a millisecond, and no longer than this without anybody coming.
 const (
-	lingerFrom = 200 * time.Microsecond
 	lingerMost = time.Millisecond
+	lingerIdle = 4 * time.Microsecond // and a 64th of an fsync
 )
 
-// linger waits for the appenders that were just released, for at most an eighth of an fsync. Without it two halves of
-// the appenders take turns, each waiting for the other's fsync. It yields in a loop since timers are too coarse.
-func (l *Log) linger(b *batch) {
+// linger waits for the appenders that were just released, as long as they keep coming. Without it they split into
+// parts that take turns, each waiting for the other's fsync. It yields in a loop since timers are too coarse. A lone
+// appender does not wait at all.
+func (l *Log) linger() {
 	fsync := time.Duration(l.fsync.Load())
-	if fsync < lingerFrom {
+	joined, expected := l.joined.Load(), l.expected.Load()
+	if joined >= expected {
 		return
 	}
-	begin, limit := time.Now(), min(fsync/8, lingerMost)
+	begin := time.Now()
+	last, most, idle := begin, min(fsync/2, lingerMost), max(fsync/64, lingerIdle)
 	for {
-		l.mu.Lock()
-		enough := int64(b.n) >= l.expected.Load() || len(b.buf) >= l.opt.MaxBatch || l.space != nil
-		l.mu.Unlock()
-		if enough || time.Since(begin) >= limit {
+		runtime.Gosched()
+		now := time.Now()
+		if n := l.joined.Load(); n != joined {
+			joined, last = n, now
+		}
+		if joined >= expected || now.Sub(last) >= idle || now.Sub(begin) >= most {
 			return
 		}
-		runtime.Gosched()
 	}
 }
 
@@ -238,6 +243,7 @@ func (l *Log) finish(b *batch, err error) (following *batch) {
 	l.mu.Lock()
 	if err == nil {
 		l.last = b.first + uint64(b.n) - 1
+		l.commits++
 		l.writer.publishLocked(b)
 		l.wakeReadersLocked()
 	} else {

@@ -23,6 +23,7 @@ type Log struct {
 	writer writer
 
 	fsync    atomic.Int64 // moving average in nanoseconds
+	joined   atomic.Int64 // records in pending
 	expected atomic.Int64 // appenders that may come back at once: those just released and those already waiting
 
 	mu         sync.Mutex // guards everything below; never held during disk work
@@ -30,9 +31,10 @@ type Log struct {
 	committing bool
 	pending    *batch // collects records while another batch is on its way to the disk
 	spareBuf   []byte
-	next       uint64        // sequence of the next record put into pending
-	floor      uint64        // next is never below this: what a cursor or a header has seen is not used again
-	last       uint64        // newest durable record
+	next       uint64 // sequence of the next record put into pending
+	floor      uint64 // next is never below this: what a cursor or a header has seen is not used again
+	last       uint64 // newest durable record
+	commits    uint64
 	dropped    uint64        // newest record given away by Truncate
 	segments   []*segmentRef // oldest first; each holds or held a durable record
 	cursors    map[string]*Cursor

@@ -14,6 +14,7 @@ type Status struct {
 	Segments      int            `json:"segments"`
 	Bytes         int64          `json:"bytes"` // of records in those segments, with their lines
 	Waiting       int            `json:"waiting"`
+	Commits       uint64         `json:"commits"` // batches made durable since the log was opened
 	Archived      int            `json:"archived"`
 	ArchivedBytes int64          `json:"archived_bytes"`
 	Quarantined   int            `json:"quarantined"`
@@ -51,7 +52,7 @@ func (l *Log) Status() Status {
 	quarantined, quarantineErr := listQuarantine(l.fs, l.opt.Dir)
 
 	l.mu.Lock()
-	s := Status{Dir: l.opt.Dir, Owner: l.opt.Owner, Last: l.last, Segments: len(l.segments), CutAtOpen: l.cut,
+	s := Status{Dir: l.opt.Dir, Owner: l.opt.Owner, Last: l.last, Commits: l.commits, Segments: len(l.segments), CutAtOpen: l.cut,
 		Faults: slices.Clone(l.faults), FaultCount: l.faultCount, SealedByError: l.badSeals, Closed: l.closed,
 		FsyncMicros: float64(l.fsync.Load()) / 1000, Archived: len(archives), Quarantined: len(quarantined)}
 	if len(l.segments) > 0 {
