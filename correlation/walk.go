@@ -13,6 +13,10 @@ type Graph interface {
 	// (Known or not), in any order, if that is at most limit nodes; else whole is
 	// false. It may always say false.
 	Reach(ctx context.Context, id bloodbank.EventID, d Direction, limit int) (nodes []Node, whole bool, err error)
+	// Ahead returns everything within so many steps of ids, they themselves
+	// included, if that is at most limit nodes; else whole is false. Nodes may
+	// come more than once, and count each time. It may always say false.
+	Ahead(ctx context.Context, ids []bloodbank.EventID, d Direction, steps, limit int) (nodes []Node, whole bool, err error)
 	// Lookup returns those of ids that are known, in any order.
 	Lookup(ctx context.Context, ids []bloodbank.EventID) ([]Node, error)
 	// Effects returns up to limit different events that name one of ids as a
@@ -20,9 +24,14 @@ type Graph interface {
 	Effects(ctx context.Context, ids []bloodbank.EventID, limit int) ([]Node, error)
 }
 
-// reachAtOnce is how many nodes a walk asks for in one go before it proceeds
-// level by level.
-const reachAtOnce = 4096
+// A walk first asks for all that can be reached, if that is no more than
+// atOnce. Else it proceeds by several levels at a time while they are narrow, as
+// in a long line, and then by single ones.
+const (
+	atOnce  = 4096
+	narrow  = 64
+	stretch = 64
+)
 
 // Walk answers [Tracker.Chain] from g: breadth first, so that each depth is the
 // shortest, and never more than the limits in memory (plus one round of
@@ -53,19 +62,21 @@ type walk struct {
 	nodes     []Node
 	truncated bool
 
-	// near is set when the whole of what can be reached is in memory: the next
-	// nodes of each node.
-	near map[bloodbank.EventID][]Node
+	// near holds the next nodes of each node, for as many levels to come as
+	// covered says.
+	near    map[bloodbank.EventID][]Node
+	covered int
+	wide    bool // several levels at once were too many nodes
 }
 
 func (w *walk) start(ctx context.Context, id bloodbank.EventID) error {
-	reached, whole, err := w.graph.Reach(ctx, id, w.direction, min(w.limits.MaxNodes, reachAtOnce))
+	reached, whole, err := w.graph.Reach(ctx, id, w.direction, min(w.limits.MaxNodes, atOnce))
 	if err != nil {
 		return err
 	}
 	first := Node{ID: id}
 	if whole {
-		w.near = neighbours(reached, w.direction)
+		w.near, w.covered = neighbours(reached, w.direction), len(reached)+1
 		for _, n := range reached {
 			if n.ID == id {
 				first = n
@@ -95,16 +106,20 @@ func (w *walk) start(ctx context.Context, id bloodbank.EventID) error {
 // neighbours returns what a walk in direction d sees next from each node.
 func neighbours(nodes []Node, d Direction) map[bloodbank.EventID][]Node {
 	byID := make(map[bloodbank.EventID]Node, len(nodes))
+	once := make([]Node, 0, len(nodes))
 	for _, n := range nodes {
-		byID[n.ID] = n
+		if _, twice := byID[n.ID]; !twice {
+			byID[n.ID] = n
+			once = append(once, n)
+		}
 	}
-	near := make(map[bloodbank.EventID][]Node, len(nodes))
-	for _, n := range nodes {
+	near := make(map[bloodbank.EventID][]Node, len(once))
+	for _, n := range once {
 		for _, p := range n.Parents {
 			if d == Descendants {
 				near[p] = append(near[p], n)
-			} else {
-				near[n.ID] = append(near[n.ID], byID[p])
+			} else if parent, ok := byID[p]; ok {
+				near[n.ID] = append(near[n.ID], parent)
 			}
 		}
 	}
@@ -141,18 +156,28 @@ func (w *walk) run(ctx context.Context) error {
 
 // next returns the neighbours of a level, seen ones too.
 func (w *walk) next(ctx context.Context, level []Node) ([]Node, error) {
-	if w.near != nil {
+	ids := make([]bloodbank.EventID, len(level))
+	for i, n := range level {
+		ids[i] = n.ID
+	}
+	if w.covered == 0 && !w.wide && len(ids) <= narrow {
+		nodes, whole, err := w.graph.Ahead(ctx, ids, w.direction, stretch, atOnce)
+		if err != nil {
+			return nil, err
+		}
+		if w.wide = !whole; whole {
+			w.near, w.covered = neighbours(nodes, w.direction), stretch
+		}
+	}
+	if w.covered > 0 {
+		w.covered--
 		var next []Node
-		for _, n := range level {
-			next = append(next, w.near[n.ID]...)
+		for _, id := range ids {
+			next = append(next, w.near[id]...)
 		}
 		return next, nil
 	}
 	if w.direction == Descendants {
-		ids := make([]bloodbank.EventID, len(level))
-		for i, n := range level {
-			ids[i] = n.ID
-		}
 		// Of MaxNodes+1 different events at least one is new or too many.
 		return w.graph.Effects(ctx, ids, w.limits.MaxNodes+1)
 	}

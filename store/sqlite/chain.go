@@ -109,6 +109,24 @@ const (
 		LIMIT ?)
 		SELECT w.id, ` + nodeColumns + ` FROM walk w LEFT JOIN events e ON e.event_id = w.id`
 
+	causesAheadSQL = `WITH RECURSIVE walk (id, step) AS (
+		SELECT unhex(value), 0 FROM json_each(?) UNION
+		SELECT substr(e.parents, 16 * o.i + 1, 16), w.step + 1 FROM walk w
+			CROSS JOIN events e ON e.event_id = w.id
+			CROSS JOIN ordinals o ON o.i < length(e.parents) / 16
+			WHERE w.step < ?
+		LIMIT ?)
+		SELECT w.id, ` + nodeColumns + ` FROM walk w LEFT JOIN events e ON e.event_id = w.id`
+
+	effectsAheadSQL = `WITH RECURSIVE walk (id, step) AS (
+		SELECT unhex(value), 0 FROM json_each(?) UNION
+		SELECT e.event_id, w.step + 1 FROM walk w
+			CROSS JOIN edges g ON g.parent = w.id
+			CROSS JOIN events e ON e.sequence = g.child
+			WHERE w.step < ?
+		LIMIT ?)
+		SELECT w.id, ` + nodeColumns + ` FROM walk w LEFT JOIN events e ON e.event_id = w.id`
+
 	lookupSQL = `WITH w (id) AS MATERIALIZED (SELECT unhex(value) FROM json_each(?))
 		SELECT w.id, ` + nodeColumns + ` FROM w CROSS JOIN events e ON e.event_id = w.id`
 
@@ -124,6 +142,16 @@ func (g *graph) Reach(ctx context.Context, id bloodbank.EventID, d correlation.D
 		query = descendantsSQL
 	}
 	nodes, err := g.nodes(ctx, query, id[:], limit+1)
+	return nodes, len(nodes) <= limit, err
+}
+
+// Ahead implements [correlation.Graph].
+func (g *graph) Ahead(ctx context.Context, ids []bloodbank.EventID, d correlation.Direction, steps, limit int) ([]correlation.Node, bool, error) {
+	query := causesAheadSQL
+	if d == correlation.Descendants {
+		query = effectsAheadSQL
+	}
+	nodes, err := g.nodes(ctx, query, idList(ids), steps, limit+1)
 	return nodes, len(nodes) <= limit, err
 }
 
