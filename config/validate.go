@@ -1,0 +1,110 @@
+package config
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/33god/bloodbank"
+)
+
+// Validate checks all settings and names every bad key at once, with where its
+// value comes from; p may be nil. The error is like that of [Load].
+func (c Config) Validate(p Provenance) error { return report(c.faults(p)) }
+
+// checker collects the faults of a configuration.
+type checker struct {
+	keys  []key
+	from  Provenance
+	found []bloodbank.Detail
+}
+
+// that notes a fault of the key unless ok; the text goes on behind the value.
+func (c *checker) that(ok bool, name, format string, args ...any) {
+	if ok {
+		return
+	}
+	i := slices.IndexFunc(c.keys, func(k key) bool { return k.name == name })
+	value := c.keys[i].display(c.keys[i].field.get())
+	c.found = append(c.found, bloodbank.Detail{
+		Pointer: pointer(name),
+		Message: fmt.Sprintf("%s (%s) %s", value, c.from.Of(name), fmt.Sprintf(format, args...)),
+	})
+}
+
+func (c Config) faults(p Provenance) []bloodbank.Detail {
+	check := checker{keys: c.keys(), from: p}
+	c.checkDoors(&check)
+	c.checkLimits(&check)
+	c.checkDrivers(&check)
+	return check.found
+}
+
+func (c Config) checkDoors(check *checker) {
+	host, port, err := net.SplitHostPort(c.Listen)
+	ok := err == nil && isPort(port, 0)
+	check.that(ok, "listen", "is no address; use host:port with a port from 0 (any free one) to 65535, such as 127.0.0.1:8682")
+	if ok && !isLoopback(host) && !c.HTTP.Insecure && len(c.HTTP.Tokens) == 0 {
+		check.that(false, "listen", "can be reached from other machines: set http.tokens (BB_HTTP_TOKENS), or http.insecure = true (--insecure) to let everybody in, or listen on 127.0.0.1")
+	}
+	check.that(c.DataDir != "", "data_dir", "is empty and the environment names no home; set data_dir (--data, BB_DATA_DIR)")
+	u, err := url.Parse(c.URL)
+	check.that(err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "", "url", "is no address of a server; use one such as http://127.0.0.1:8682")
+	check.that(!strings.ContainsAny(c.Token, " \t\r\n"), "token", "holds a space; tokens have none")
+	for _, t := range c.HTTP.Tokens {
+		if len(t) < 16 || strings.ContainsAny(t, " \t\r\n") {
+			check.that(false, "http.tokens", "holds a token of fewer than 16 characters, or with a space; make one with: openssl rand -hex 24")
+			break
+		}
+	}
+	check.that(c.Name != "", "name", "must not be empty")
+}
+
+func (c Config) checkLimits(check *checker) {
+	check.that(c.Limits.Event >= 1<<10 && c.Limits.Event <= 7<<20, "limits.event", "is out of range; use 1KiB to 7MiB")
+	check.that(c.Limits.Body >= c.Limits.Event && c.Limits.Body <= 1<<30, "limits.body", "is out of range; use limits.event (%s) to 1GiB", c.Limits.Event)
+	check.that(c.Limits.Batch >= 1, "limits.batch", "is too small; use 1 or more")
+	check.that(c.Limits.Streams >= 1, "limits.streams", "is too small; use 1 or more")
+	least := max(2*c.Limits.Event, 64<<10)
+	check.that(c.WAL.SegmentSize >= least && c.WAL.SegmentSize <= 4<<30, "wal.segment_size", "is out of range; use %s (twice limits.event) to 4GiB", least)
+	check.that(c.WAL.RetainSize >= 0, "wal.retain_size", "is negative; use 0 for no limit")
+	check.that(c.WAL.RetainAge >= 0, "wal.retain_age", "is negative; use 0 for no limit")
+}
+
+func (c Config) checkDrivers(check *checker) {
+	check.that(c.Bus.URL == "embedded" || hasScheme(c.Bus.URL, "nats", "tls", "amqp", "amqps"), "bus.url", "names no bus; use embedded, or the URL of a broker: nats://host:4222 or amqp://user:password@host:5672/")
+	check.that(c.Bus.MaxAge > 0, "bus.max_age", "must be longer than 0")
+	check.that(c.Bus.SyncInterval > 0, "bus.sync_interval", "must be longer than 0")
+	sqlite := strings.HasPrefix(c.Store.URL, "sqlite:")
+	check.that(c.Store.URL == "" || sqlite || hasScheme(c.Store.URL, "postgres", "postgresql"), "store.url", "names no store; use sqlite:PATH or postgres://user:password@host:5432/database, or leave it empty")
+	check.that(c.Voice.Recogniser != "", "voice.recogniser", "is empty; use pocketsphinx")
+	check.that(c.Voice.Workers >= 0 && c.Voice.Workers <= 64, "voice.workers", "is out of range; use 1 to 64, or 0 for the default")
+	check.that(c.Voice.MaxSessions >= 0, "voice.max_sessions", "is negative; use 0 for the default")
+	check.that(hasScheme(c.Rabbit.URL, "amqp", "amqps"), "rabbit.url", "is no RabbitMQ address; use one such as amqp://user:password@host:5672/")
+	check.that(c.Rabbit.Exchange != "" && len(c.Rabbit.Exchange) <= 255, "rabbit.exchange", "is no name of an exchange; use 1 to 255 bytes")
+	check.that(c.Redis.Host != "", "redis.host", "must not be empty")
+	check.that(isPort(strconv.Itoa(c.Redis.Port), 1), "redis.port", "is no port; use 1 to 65535")
+	check.that(c.Redis.DB >= 0, "redis.db", "is negative; use 0 or more")
+	check.that(c.Redis.TTLDays >= 1, "redis.ttl_days", "is too short; use 1 or more days")
+}
+
+func isPort(s string, least int) bool {
+	n, err := strconv.Atoi(s)
+	return err == nil && n >= least && n <= 65535
+}
+
+// isLoopback reports whether only this machine can reach host. A name other
+// than localhost may be anything.
+func isLoopback(host string) bool {
+	addr, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && addr.Unmap().IsLoopback()
+}
+
+func hasScheme(s string, schemes ...string) bool {
+	u, err := url.Parse(s)
+	return err == nil && u.Host != "" && slices.Contains(schemes, u.Scheme)
+}
