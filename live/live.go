@@ -9,6 +9,7 @@ package live
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -21,6 +22,8 @@ import (
 const (
 	// DefaultKeep is how many of the newest events stay in memory.
 	DefaultKeep = 4096
+	// DefaultKeepBytes bounds the wire forms of those events.
+	DefaultKeepBytes = 32 << 20
 	// DefaultPoll is how often the store is looked at without being told to,
 	// for events that another process has written.
 	DefaultPoll = time.Second
@@ -32,30 +35,40 @@ type Options struct {
 	Store store.Store
 	// Keep is how many events stay in memory; 0 means DefaultKeep.
 	Keep int
+	// KeepBytes is how many bytes of wire forms stay in memory, whatever Keep
+	// says; 0 means DefaultKeepBytes. Of both limits up to a quarter and one page
+	// of events more are there for a moment.
+	KeepBytes int
 	// Poll is the interval of DefaultPoll; 0 means that.
 	Poll   time.Duration
 	Logger *slog.Logger
 }
 
-// Hub is a service. Start it once.
+// Hub is a service. It lives once: a stopped hub stays stopped.
 type Hub struct {
 	o    Options
-	wake chan struct{}
-	stop context.CancelCauseFunc
-	done chan struct{}
+	wake chan struct{} // holds one token
+	done chan struct{} // closed when following has ended
 
-	mu      sync.Mutex
-	tail    []store.Event // the newest events, sequences rising without holes among what was stored
-	last    int64         // the newest sequence seen
-	changed chan struct{} // closed and replaced when tail grows
-	closed  bool
-	watch   int
+	mu       sync.Mutex
+	stop     context.CancelFunc // nil until started
+	tail     []store.Event      // the newest events in memory, all that the store has from the first to last
+	bytes    int                // of the wire forms in tail
+	last     int64              // the newest sequence seen
+	changed  chan struct{}      // closed and replaced when last rises
+	closed   bool
+	watchers int
+
+	failing bool // the last reading of the store failed; of the following goroutine
 }
 
 // New returns a hub.
 func New(o Options) *Hub {
 	if o.Keep <= 0 {
 		o.Keep = DefaultKeep
+	}
+	if o.KeepBytes <= 0 {
+		o.KeepBytes = DefaultKeepBytes
 	}
 	if o.Poll <= 0 {
 		o.Poll = DefaultPoll
@@ -69,14 +82,24 @@ func New(o Options) *Hub {
 // Name is the name of the service.
 func (h *Hub) Name() string { return "live" }
 
-// Start begins to follow the store at its newest event.
+// Start begins to follow the store at its newest event. It fails when the store
+// cannot be read, and with [ErrClosed] after Stop. On a started hub it does
+// nothing.
 func (h *Hub) Start(ctx context.Context) error {
 	last, err := h.o.Store.Last(ctx)
 	if err != nil {
 		return err
 	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return ErrClosed
+	}
+	if h.stop != nil {
+		return nil
+	}
 	h.last = last
-	ctx, h.stop = context.WithCancelCause(context.WithoutCancel(ctx))
+	ctx, h.stop = context.WithCancel(context.WithoutCancel(ctx))
 	go func() {
 		defer close(h.done)
 		h.follow(ctx)
@@ -84,12 +107,19 @@ func (h *Hub) Start(ctx context.Context) error {
 	return nil
 }
 
-// Stop ends following; watchers get [ErrClosed]. It is idempotent.
+// Stop ends following, within ctx. Watchers get [ErrClosed]. It is idempotent.
 func (h *Hub) Stop(ctx context.Context) error {
-	if h.stop == nil {
+	h.mu.Lock()
+	if !h.closed {
+		h.closed = true
+		close(h.changed)
+	}
+	stop := h.stop
+	h.mu.Unlock()
+	if stop == nil {
 		return nil
 	}
-	h.stop(ErrClosed)
+	stop()
 	select {
 	case <-h.done:
 		return nil
@@ -98,7 +128,8 @@ func (h *Hub) Stop(ctx context.Context) error {
 	}
 }
 
-// Wake tells the hub that the store has grown. It never blocks.
+// Wake tells the hub that the store has grown. It never blocks. The argument is
+// the newest sequence, which the hub reads for itself.
 func (h *Hub) Wake(int64) {
 	select {
 	case h.wake <- struct{}{}:
@@ -107,7 +138,6 @@ func (h *Hub) Wake(int64) {
 }
 
 func (h *Hub) follow(ctx context.Context) {
-	defer h.close()
 	tick := time.NewTicker(h.o.Poll)
 	defer tick.Stop()
 	for {
@@ -124,33 +154,55 @@ func (h *Hub) follow(ctx context.Context) {
 
 // advance reads one page and reports whether there may be more.
 func (h *Hub) advance(ctx context.Context) bool {
+	// Only this goroutine writes last once it runs.
 	events, err := h.o.Store.After(ctx, h.last, pageSize)
-	if err != nil {
-		if ctx.Err() == nil {
-			h.o.Logger.Warn("the live stream cannot read the store; it tries again", "error", err)
-		}
+	if ctx.Err() != nil {
 		return false
 	}
-	if len(events) == 0 {
+	h.report(err)
+	if err != nil || len(events) == 0 {
 		return false
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.last = events[len(events)-1].Sequence
-	h.tail = append(h.tail, events...)
-	if over := len(h.tail) - h.o.Keep; over > h.o.Keep/4 {
-		h.tail = append(h.tail[:0:0], h.tail[over:]...)
+	if h.closed {
+		return false
 	}
+	h.last = events[len(events)-1].Sequence
+	h.keep(events)
 	close(h.changed)
 	h.changed = make(chan struct{})
 	return len(events) == pageSize
 }
 
-func (h *Hub) close() {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.closed = true
-	close(h.changed)
+// keep adds events to the tail and lets the oldest go. It copies what stays once
+// a quarter has gone: watchers may still hold pieces of the old array.
+func (h *Hub) keep(events []store.Event) {
+	h.tail = append(h.tail, events...)
+	for i := range events {
+		h.bytes += len(events[i].Raw)
+	}
+	drop, bytes := 0, h.bytes
+	for drop < len(h.tail) && (len(h.tail)-drop > h.o.Keep || bytes > h.o.KeepBytes) {
+		bytes -= len(h.tail[drop].Raw)
+		drop++
+	}
+	if h.bytes > h.o.KeepBytes+h.o.KeepBytes/4 || drop > h.o.Keep/4 {
+		h.tail, h.bytes = append([]store.Event(nil), h.tail[drop:]...), bytes
+	}
+}
+
+// report logs when reading the store begins to fail and when it works again,
+// not each time.
+func (h *Hub) report(err error) {
+	if failing := err != nil; failing != h.failing {
+		h.failing = failing
+		if failing {
+			h.o.Logger.Warn("the live stream cannot read the store; it tries again", "error", err)
+		} else {
+			h.o.Logger.Info("the live stream reads the store again")
+		}
+	}
 }
 
 // Status describes the hub.
@@ -164,5 +216,8 @@ type Status struct {
 func (h *Hub) Status() Status {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return Status{Position: h.last, Watchers: h.watch}
+	return Status{Position: h.last, Watchers: h.watchers}
 }
+
+// ErrClosed says that the hub has stopped.
+var ErrClosed = errors.New("live: the server is stopping")
