@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/33god/bloodbank/wal/segment"
 	"github.com/33god/bloodbank/wal/vfs"
@@ -28,15 +29,17 @@ type Cursor struct {
 	name string
 	pos  atomic.Uint64
 
-	mu    sync.Mutex // held while the file is written
-	saved uint64
+	mu      sync.Mutex // held while the file is written
+	saved   uint64
+	savedAt time.Time
 }
 
-// cursorFile is what is stored: {"name":"dispatch","position":7,"crc":"..."}, crc over "name position".
+// cursorFile is what is stored: {"name":"dispatch","position":7,"saved":"...","crc":"..."}, crc over "name position".
 type cursorFile struct {
-	Name     string `json:"name"`
-	Position uint64 `json:"position"`
-	CRC      string `json:"crc"`
+	Name     string    `json:"name"`
+	Position uint64    `json:"position"`
+	Saved    time.Time `json:"saved,omitzero"`
+	CRC      string    `json:"crc"`
 }
 
 func (c cursorFile) sum() string {
@@ -86,6 +89,23 @@ func (c *Cursor) Advance(seq uint64) {
 	}
 }
 
+// SavedAt is when the position on disk was written, by the clock of that moment; zero if none ever was.
+func (c *Cursor) SavedAt() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.savedAt
+}
+
+// Rewind moves the cursor back to seq and makes that durable, so that the follower sees the records behind it again. It
+// must not be called while the follower runs: its next Advance would undo it. A larger seq than the position is refused.
+func (c *Cursor) Rewind(ctx context.Context, seq uint64) error {
+	if at := c.pos.Load(); seq > at {
+		return fmt.Errorf("cursor %s stands at %d and cannot go back to %d", c.name, at, seq)
+	}
+	c.pos.Store(seq)
+	return c.Sync(ctx)
+}
+
 // Sync makes the position durable now.
 func (c *Cursor) Sync(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
@@ -107,7 +127,7 @@ func (c *Cursor) save() error {
 	if at == c.saved {
 		return nil
 	}
-	file := cursorFile{Name: c.name, Position: at}
+	file := cursorFile{Name: c.name, Position: at, Saved: c.l.opt.Now().UTC()}
 	file.CRC = file.sum()
 	data, err := json.Marshal(file)
 	if err != nil {
@@ -117,7 +137,7 @@ func (c *Cursor) save() error {
 	if err := vfs.WriteFile(c.l.fs, path, append(data, '\n')); err != nil {
 		return fmt.Errorf("cursor %s: %w", c.name, classify(err))
 	}
-	c.saved = at
+	c.saved, c.savedAt = at, file.Saved
 	return nil
 }
 
@@ -140,7 +160,7 @@ func (l *Log) cursorList() []*Cursor {
 }
 
 // readCursors returns the positions in dir, and the faults of files that cannot be believed; those begin again at 0.
-func readCursors(fsys vfs.FS, dir string) (map[string]uint64, []Fault, error) {
+func readCursors(fsys vfs.FS, dir string) (map[string]cursorFile, []Fault, error) {
 	entries, err := fsys.ReadDir(filepath.Join(dir, cursorDir))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil, nil
@@ -148,7 +168,7 @@ func readCursors(fsys vfs.FS, dir string) (map[string]uint64, []Fault, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	positions, faults := map[string]uint64{}, []Fault(nil)
+	positions, faults := map[string]cursorFile{}, []Fault(nil)
 	for _, entry := range entries {
 		name, ok := strings.CutSuffix(entry.Name, cursorSuffix)
 		if !ok || !validName(name) {
@@ -162,9 +182,9 @@ func readCursors(fsys vfs.FS, dir string) (map[string]uint64, []Fault, error) {
 		if json.Unmarshal(data, &file) != nil || file.Name != name || file.CRC != file.sum() {
 			faults = append(faults, Fault{File: cursorDir + "/" + entry.Name, Bytes: entry.Size, Kind: FaultCursor,
 				Reason: "not a cursor or its checksum is wrong; the follower begins at the oldest record"})
-			file.Position = 0
+			file = cursorFile{}
 		}
-		positions[name] = file.Position
+		positions[name] = file
 	}
 	return positions, faults, nil
 }

@@ -108,7 +108,8 @@ func (r *Report) addRest(fsys vfs.FS) (err error) {
 		return err
 	}
 	r.Faults = append(r.Faults, faults...)
-	for name, at := range positions {
+	for name, file := range positions {
+		at := file.Position
 		r.Cursors = append(r.Cursors, CursorStatus{Name: name, Position: at, Lag: r.Last - min(at, r.Last)})
 	}
 	sortCursors(r.Cursors)

@@ -256,8 +256,9 @@ func (r *recovery) cursors() error {
 	for _, f := range faults {
 		r.l.addFaultLocked(f)
 	}
-	for name, at := range positions {
-		c := &Cursor{l: r.l, name: name, saved: at}
+	for name, file := range positions {
+		at := file.Position
+		c := &Cursor{l: r.l, name: name, saved: at, savedAt: file.Saved}
 		c.pos.Store(at)
 		r.l.cursors[name] = c
 		if at >= max(r.l.last+1, r.l.floor) {
