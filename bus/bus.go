@@ -105,8 +105,9 @@ type Consumer struct {
 	// MaxBatch is how many messages one call of the handler gets at the most;
 	// 0 means 500. A batch is never held back to fill up.
 	MaxBatch int
-	// AckWait is how long a handler may take before its batch is delivered
-	// again; 0 means 30 s.
+	// AckWait is how long after the last sign of life of a member its batch
+	// goes to another one; 0 means 30 s. A slow handler is not dead: the driver
+	// keeps its batch alive. A bus that one process owns alone ignores it.
 	AckWait time.Duration
 }
 

@@ -126,7 +126,8 @@ func (l *lane) turnOnce(ctx context.Context, limit int, handle func(context.Cont
 			break
 		}
 		l.stop(ctx)
-		if first && !l.b.conn.IsReconnecting() {
+		var refused *jetstream.APIError
+		if first && errors.As(err, &refused) && refused.Code < 500 {
 			return err
 		}
 		l.b.opts.Logger.Warn("bus consumer cannot start; trying again", "group", l.group, "err", err)

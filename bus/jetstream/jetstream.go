@@ -42,12 +42,6 @@ type Bus struct {
 	closeErr  error
 }
 
-var (
-	_ bus.Publisher  = (*Bus)(nil)
-	_ bus.Subscriber = (*Bus)(nil)
-	_ bus.Recaller   = (*Bus)(nil)
-)
-
 // Open starts the server inside this process, on the files of o.Dir, and
 // connects to it. ctx bounds the start only; Close ends it. Errors say which
 // option is wrong, or that the folder cannot be written, is in use, is full, or

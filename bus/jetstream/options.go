@@ -35,7 +35,7 @@ type Options struct {
 	// most 48 MiB.
 	MaxMessage int
 	// DuplicateWindow is how long the broker remembers ids to drop a second
-	// message; default 30 s. It costs some 300 bytes of memory per id, so it is
+	// message; default 30 s. It costs some 150 bytes of memory per id, so it is
 	// short: it covers a message sent again after a lost confirm. Recall covers
 	// every longer gap, and the store is idempotent in any case.
 	DuplicateWindow time.Duration

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -57,6 +58,7 @@ type publisher struct {
 	drained   chan struct{}
 	sub       *nats.Subscription
 	sweeper   sync.WaitGroup
+	alive     atomic.Bool // the server has answered since the last look
 }
 
 // slot is a message that waits for its confirm.
@@ -219,11 +221,12 @@ func (p *publisher) fill(m bus.Message, reply string) {
 
 // confirmed handles an answer of the server.
 func (p *publisher) confirmed(m *nats.Msg) {
+	err := readConfirm(m)
+	p.alive.Store(err == nil)
 	s, ok := p.resolve(m.Subject)
 	if !ok {
 		return
 	}
-	err := readConfirm(m)
 	s.done(err)
 	p.give(s.weight)
 	if errors.Is(err, errNoStream) {
@@ -262,8 +265,10 @@ func readConfirm(m *nats.Msg) error {
 	return nil
 }
 
-// sweep reports messages whose confirm is overdue.
+// sweep reports messages whose confirm is overdue. When nothing else was
+// confirmed either, it is the server that is stuck.
 func (p *publisher) sweep() {
+	seen := time.Now()
 	tick := time.NewTicker(max(p.timeout/16, time.Millisecond))
 	defer tick.Stop()
 	for {
@@ -271,7 +276,11 @@ func (p *publisher) sweep() {
 		case <-p.drained:
 			return
 		case now := <-tick.C:
-			if p.fail(errUnconfirmed, func(s slot) bool { return now.After(s.deadline) }) > 0 {
+			if p.alive.Swap(false) {
+				seen = now
+			}
+			late := p.fail(errUnconfirmed, func(s slot) bool { return now.After(s.deadline) })
+			if late > 0 && now.Sub(seen) > p.timeout/2 {
 				p.stuck()
 			}
 		}

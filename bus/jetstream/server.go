@@ -97,8 +97,13 @@ func (e *embedded) start(ctx context.Context) error {
 	}
 	log := newServerLog(e.opts.Logger)
 	srv.SetLoggerV2(log, false, false, false)
-	e.runs.Go(srv.Start)
+	started := make(chan struct{})
+	e.runs.Go(func() {
+		defer close(started)
+		srv.Start()
+	})
 	if failed := e.awaitReady(ctx, srv, log.fatal); failed != nil {
+		<-started // shut down while it still reads its files, it leaves them open
 		srv.Shutdown()
 		srv.WaitForShutdown()
 		return failed
@@ -119,7 +124,7 @@ func (e *embedded) awaitReady(ctx context.Context, srv *server.Server, fatal <-c
 		ready := srv.ReadyForConnections(step)
 		select {
 		case why := <-fatal:
-			return fmt.Errorf("jetstream: the server on %s does not start: %s; see that the folder is writable and the disk has room", e.opts.Dir, why)
+			return fmt.Errorf("jetstream: the server on the folder %s does not start: %s", e.opts.Dir, why)
 		case <-ctx.Done():
 			return fmt.Errorf("jetstream: the server on %s was not ready in time: %w", e.opts.Dir, context.Cause(ctx))
 		default:

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/33god/bloodbank/bus"
 	"github.com/33god/bloodbank/bus/bustest"
 )
 
@@ -17,6 +18,7 @@ func TestSuite(t *testing.T) {
 		gate := newGate()
 		o := Options{Dir: t.TempDir(), wire: gate.tap}
 		b := open(t, o)
+		var _ bus.Recaller = b
 		return bustest.Broker{
 			Driver: b,
 			Restart: func(t *testing.T) bustest.Driver {
