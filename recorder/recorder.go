@@ -31,22 +31,26 @@ type Options struct {
 	Committed func(last int64)
 	// MaxBatch is how many events one transaction takes; 0 means 500.
 	MaxBatch int
-	Logger   *slog.Logger
+	// Retry is how long to wait before consuming is tried again where it could
+	// not start; 0 means 5 s.
+	Retry  time.Duration
+	Logger *slog.Logger
 }
 
-// Recorder is a service. Start it once.
+// Recorder is a service. It lives once: a stopped recorder stays stopped.
 type Recorder struct {
-	o    Options
-	stop context.CancelCauseFunc
-	done chan struct{}
+	o       Options
+	done    chan struct{} // closed when consuming has ended
+	stopped chan struct{} // closed by the first Stop
+	waiting waiting
 
 	stored, duplicates, rejected atomic.Uint64
-	// interest is the number of waiters, so that a batch nobody waits for costs
-	// no lock.
-	interest atomic.Int64
-	mu       sync.Mutex
-	waiters  map[bloodbank.EventID][]chan struct{}
-	fault    error
+
+	mu    sync.Mutex
+	stop  context.CancelFunc // ends consuming; the batch at hand goes on
+	kill  context.CancelFunc // ends the batch at hand, too
+	ended bool
+	fault error
 }
 
 // New returns a recorder.
@@ -54,51 +58,90 @@ func New(o Options) *Recorder {
 	if o.MaxBatch <= 0 {
 		o.MaxBatch = 500
 	}
+	if o.Retry <= 0 {
+		o.Retry = 5 * time.Second
+	}
 	if o.Committed == nil {
 		o.Committed = func(int64) {}
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Recorder{o: o, done: make(chan struct{}), waiters: make(map[bloodbank.EventID][]chan struct{})}
+	return &Recorder{o: o, done: make(chan struct{}), stopped: make(chan struct{})}
 }
 
 // Name is the name of the service.
 func (r *Recorder) Name() string { return "recorder" }
 
-// Start begins to record.
+// Start begins to record. A bus or a store that is down is no failure: the
+// recorder tries until they are there, and [Status] says so. On a started
+// recorder it does nothing; after Stop it fails with [bus.ErrClosed].
 func (r *Recorder) Start(ctx context.Context) error {
-	ctx, r.stop = context.WithCancelCause(context.WithoutCancel(ctx))
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.ended {
+		return bus.ErrClosed
+	}
+	if r.stop != nil {
+		return nil
+	}
+	batch, kill := context.WithCancel(context.WithoutCancel(ctx))
+	consume, stop := context.WithCancel(batch)
+	r.stop, r.kill = stop, kill
 	go func() {
 		defer close(r.done)
-		err := r.o.Subscriber.Consume(ctx, bus.Consumer{Group: Group, MaxBatch: r.o.MaxBatch}, r.record)
-		if err != nil && ctx.Err() == nil {
-			r.setFault(err)
-			r.o.Logger.Error("cannot take events from the bus; they stay there until a restart", "error", err)
-		}
+		r.consume(consume, batch)
 	}()
 	return nil
 }
 
-// Stop ends recording and waits for the batch at hand, within ctx. It is
+// Stop ends recording and waits for the batch at hand, within ctx; when ctx ends
+// first the batch is broken off and comes again at the next start. It is
 // idempotent.
 func (r *Recorder) Stop(ctx context.Context) error {
-	if r.stop == nil {
+	r.mu.Lock()
+	if !r.ended {
+		r.ended = true
+		close(r.stopped)
+	}
+	stop, kill := r.stop, r.kill
+	r.mu.Unlock()
+	if stop == nil {
 		return nil
 	}
-	r.stop(bus.ErrClosed)
+	stop()
 	select {
 	case <-r.done:
+		kill()
 		return nil
 	case <-ctx.Done():
+		kill()
 		return bloodbank.Errorf(bloodbank.CodeTimeout, "the recorder did not stop in time: %w", context.Cause(ctx))
+	}
+}
+
+// consume takes batches until ctx ends. They are written under batch, which
+// lives a little longer.
+func (r *Recorder) consume(ctx, batch context.Context) {
+	for {
+		err := r.o.Subscriber.Consume(ctx, bus.Consumer{Group: Group, MaxBatch: r.o.MaxBatch},
+			func(_ context.Context, deliveries []bus.Delivery) error { return r.record(batch, deliveries) })
+		if ctx.Err() != nil {
+			return
+		}
+		r.setFault(err)
+		r.o.Logger.Error("cannot take events from the bus; they stay there, and it is tried again", "in", r.o.Retry, "error", err)
+		select {
+		case <-time.After(r.o.Retry):
+		case <-ctx.Done():
+			return
+		}
 	}
 }
 
 // record writes one batch. An error makes the bus deliver the batch again.
 func (r *Recorder) record(ctx context.Context, deliveries []bus.Delivery) error {
-	var batch store.Batch
-	batch.Events = make([]store.Incoming, 0, len(deliveries))
+	batch := store.Batch{Events: make([]store.Incoming, 0, len(deliveries))}
 	for _, d := range deliveries {
 		e, err := bloodbank.DecodeEnvelope(d.Data)
 		if err != nil {
@@ -108,14 +151,18 @@ func (r *Recorder) record(ctx context.Context, deliveries []bus.Delivery) error 
 		batch.Events = append(batch.Events, store.Incoming{Envelope: e, Raw: d.Data})
 	}
 	appended, err := r.o.Store.Append(ctx, batch)
-	r.setFault(err)
 	if err != nil {
-		r.o.Logger.Warn("cannot store events; they stay on the bus and come again", "count", len(deliveries), "error", err)
+		if r.setFault(err) && ctx.Err() == nil {
+			r.o.Logger.Warn("cannot store events; they stay on the bus and come again", "count", len(deliveries), "error", err)
+		}
 		return err
+	}
+	if r.setFault(nil) {
+		r.o.Logger.Info("events are stored again")
 	}
 	r.count(batch, appended)
 	r.o.Committed(appended.Last)
-	r.release(batch.Events)
+	r.waiting.release(batch.Events)
 	return nil
 }
 
@@ -129,62 +176,13 @@ func (r *Recorder) count(batch store.Batch, appended store.Appended) {
 	}
 }
 
-func (r *Recorder) setFault(err error) {
+// setFault reports whether recording has just begun to fail, or to work again.
+func (r *Recorder) setFault(err error) (turned bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	turned = (err == nil) != (r.fault == nil)
 	r.fault = err
-}
-
-// Stored waits until the event is in the store. It returns nil at once where it
-// is.
-func (r *Recorder) Stored(ctx context.Context, id bloodbank.EventID) error {
-	ch := make(chan struct{})
-	r.interest.Add(1)
-	defer r.interest.Add(-1)
-	r.mu.Lock()
-	r.waiters[id] = append(r.waiters[id], ch)
-	r.mu.Unlock()
-	defer r.forget(id, ch)
-	// Look only after registering: a commit in between closes the channel.
-	if _, err := r.o.Store.Get(context.WithoutCancel(ctx), id); err == nil {
-		return nil
-	}
-	select {
-	case <-ch:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}
-
-func (r *Recorder) release(events []store.Incoming) {
-	if r.interest.Load() == 0 {
-		return
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, e := range events {
-		for _, ch := range r.waiters[e.Envelope.EventID] {
-			close(ch)
-		}
-		delete(r.waiters, e.Envelope.EventID)
-	}
-}
-
-func (r *Recorder) forget(id bloodbank.EventID, ch chan struct{}) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	rest := r.waiters[id][:0]
-	for _, c := range r.waiters[id] {
-		if c != ch {
-			rest = append(rest, c)
-		}
-	}
-	if len(rest) > 0 {
-		r.waiters[id] = rest
-	} else {
-		delete(r.waiters, id)
-	}
+	return turned
 }
 
 // Status describes the recorder.
@@ -193,11 +191,13 @@ type Status struct {
 	Duplicates uint64 `json:"duplicates"`
 	Rejected   uint64 `json:"rejected"`
 	// Lag counts messages on the bus that are not stored; -1 when it is not known.
-	Lag   int64  `json:"lag"`
+	Lag int64 `json:"lag"`
+	// Fault is why recording fails at the moment.
 	Fault string `json:"fault,omitempty"`
 }
 
-// Status returns a snapshot; the counts are since the start.
+// Status returns a snapshot; the counts are since the start. It asks the bus for
+// the lag, and waits for that at most two seconds.
 func (r *Recorder) Status(ctx context.Context) Status {
 	s := Status{Stored: r.stored.Load(), Duplicates: r.duplicates.Load(), Rejected: r.rejected.Load(), Lag: -1}
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
