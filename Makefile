@@ -43,7 +43,7 @@ bench: setup-run build
 
 ## crash: kill the server at random points, 500 rounds (ROUNDS=n)
 crash:
-	CGO_ENABLED=1 $(GO) test -race -run TestCrash -count 1 -timeout 60m ./app/... -crash.rounds=$(or $(ROUNDS),500)
+	CGO_ENABLED=1 $(GO) test -race -run TestCrash -count 1 -timeout 60m ./cli -crash.rounds=$(or $(ROUNDS),500)
 
 ## fuzz: fuzz every decoder for a while (TIME=30s each)
 fuzz:

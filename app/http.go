@@ -55,6 +55,9 @@ func (a *App) newHTTPServer() *http.Server {
 		Tokens:      a.cfg.HTTP.Tokens,
 		Insecure:    a.cfg.HTTP.Insecure,
 		Hosts:       a.cfg.HTTP.Hosts,
+		Limits: httpapi.Limits{
+			Body: int64(a.cfg.Limits.Body), Events: a.cfg.Limits.Batch, Streams: a.cfg.Limits.Streams,
+		},
 	})
 	return api.HTTPServer()
 }

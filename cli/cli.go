@@ -27,10 +27,6 @@ const (
 	exitUsage  = 2
 )
 
-// DefaultURL is where a server is looked for unless --url or BB_URL says
-// otherwise.
-const DefaultURL = "http://127.0.0.1:8682"
-
 // Process is what the command line needs of its process, so that tests can run
 // it as a value.
 type Process struct {
@@ -99,7 +95,7 @@ one which events caused it.
 	root.SetIn(c.Stdin)
 	root.SetOut(c.Stdout)
 	root.SetErr(c.Stderr)
-	root.PersistentFlags().StringVar(&c.url, "url", c.env("BB_URL", DefaultURL), "where the server is (BB_URL)")
+	root.PersistentFlags().StringVar(&c.url, "url", "", "where the server is (BB_URL, default http://127.0.0.1:8682)")
 	root.Flags().BoolP("version", "v", false, "print the version")
 	root.SetVersionTemplate("bb {{.Version}}\n")
 	root.Version = Version()
@@ -168,8 +164,16 @@ func (c *command) outputFlag(cmd *cobra.Command, formats ...string) *string {
 	return format
 }
 
+// client returns a client of the server that --url or the configuration names.
 func (c *command) client() (*client.Client, error) {
-	cl, err := client.New(c.url, client.Options{Token: c.env("BB_TOKEN", ""), UserAgent: "bb/" + Version()})
+	cfg, err := c.config(nil)
+	if err != nil {
+		return nil, err
+	}
+	if c.url == "" {
+		c.url = cfg.URL
+	}
+	cl, err := client.New(c.url, client.Options{Token: cfg.Token, UserAgent: "bb/" + Version()})
 	if err != nil {
 		return nil, usagef("%v", err)
 	}

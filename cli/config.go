@@ -2,6 +2,7 @@ package cli
 
 import (
 	"encoding/json"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -57,9 +58,7 @@ func (c *command) configCmd() *cobra.Command {
 			if c.json {
 				return json.NewEncoder(c.Stdout).Encode(cfg.Redacted(from))
 			}
-			for _, line := range cfg.Redacted(from) {
-				c.print("%-24s %-40s # %s", line.Key, line.Value, line.Source)
-			}
+			c.print("%s", strings.TrimSuffix(cfg.Redacted(from).String(), "\n"))
 			return nil
 		},
 	}

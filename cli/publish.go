@@ -180,7 +180,7 @@ func (c *command) dryRun(ctx context.Context, r client.PublishRequest) error {
 	if err != nil {
 		return err
 	}
-	e, err := app.Check(ctx, cfg, r.Envelope, app.Acceptance{Permissive: r.Permissive, SkipValidation: r.SkipValidation})
+	e, err := app.Check(ctx, cfg, app.Acceptance{Permissive: r.Permissive, SkipValidation: r.SkipValidation}, r.Envelope)
 	if err != nil {
 		return err
 	}

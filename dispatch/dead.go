@@ -196,7 +196,7 @@ func (d *DeadLetters) holds(sequence uint64) bool {
 }
 
 func (d *DeadLetters) addLocked(letter DeadLetter) {
-	letter.Event, letter.Raw = nil, ""
+	letter.Event, letter.Raw = nil, nil
 	d.open[letter.Number] = letter
 	d.seqs[letter.Sequence]++
 }
