@@ -152,7 +152,8 @@ func (w *writer) intern(rows []row) error {
 			}
 		}
 		for j, text := range texts {
-			if text == "" {
+			// An agent's name may be empty, which is not the same as absent.
+			if text == "" && (j != 4 || e.AgentContext == nil || e.AgentContext.Name == nil) {
 				continue
 			}
 			id, err := w.names.intern(w.c, kindOfColumn(j), text)

@@ -10,7 +10,10 @@ import (
 	"github.com/33god/bloodbank/store"
 )
 
-const eventSelect = "SELECT e.sequence, e.stored_us, e.time_us, e.event_id, e.parents, e.raw FROM events e "
+const (
+	eventColumnList = "e.sequence, e.stored_us, e.time_us, e.event_id, e.parents, e.raw"
+	eventSelect     = "SELECT " + eventColumnList + " FROM events e "
+)
 
 // stored is an event as the file holds it.
 type stored struct {
