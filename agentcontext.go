@@ -47,7 +47,7 @@ type AgentContext struct {
 	CheckpointID   *string         `json:"checkpoint_id"`
 	Meta           json.RawMessage `json:"meta"`
 	// Extra holds unknown members, as one JSON object; they survive.
-	Extra jsontext.Value `json:",unknown"`
+	Extra jsontext.Value `json:",embed"`
 }
 
 // CodeState is the state of the repository that the agent works in.
@@ -57,7 +57,7 @@ type CodeState struct {
 	WorkingDiff    *string        `json:"working_diff"`
 	BranchDiff     *string        `json:"branch_diff"`
 	LastCommitHash *string        `json:"last_commit_hash"`
-	Extra          jsontext.Value `json:",unknown"`
+	Extra          jsontext.Value `json:",embed"`
 }
 
 func decodeAgentContext(raw []byte) (*AgentContext, error) {

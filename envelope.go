@@ -96,11 +96,11 @@ func (e *Envelope) validateParents() error {
 		return Errorf(CodeInvalid, "correlation_ids names %d parents; the limit is %d", len(e.CorrelationIDs), MaxParents)
 	}
 	for _, id := range e.CorrelationIDs {
-		if id == e.EventID {
-			return Errorf(CodeInvalid, "event %s names itself in correlation_ids; an event cannot cause itself", id)
-		}
 		if id.IsZero() {
 			return Errorf(CodeInvalid, "correlation_ids holds the nil UUID, which names no event")
+		}
+		if id == e.EventID {
+			return Errorf(CodeInvalid, "event %s names itself in correlation_ids; an event cannot cause itself", id)
 		}
 	}
 	return nil
@@ -109,6 +109,9 @@ func (e *Envelope) validateParents() error {
 func (s *Source) validate() error {
 	if s.Host == "" {
 		return Errorf(CodeInvalid, "missing required source field: host")
+	}
+	if s.Type == "" {
+		return Errorf(CodeInvalid, "missing required source field: type (source.type is one of manual, agent, scheduled, file_watch, hook)")
 	}
 	if !s.Type.Valid() {
 		return Errorf(CodeInvalid, "source.type %s is not known: use manual, agent, scheduled, file_watch or hook", quoteShort(string(s.Type)))

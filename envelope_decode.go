@@ -2,7 +2,6 @@ package bloodbank
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"io"
 
@@ -18,41 +17,46 @@ import (
 // All faults come back as one [Error] with [CodeInvalid]. The envelope keeps
 // no reference to data.
 func DecodeEnvelope(data []byte) (Envelope, error) {
-	e, seen, err := decodeEnvelope(data)
+	e, err := decodeEnvelope(data)
 	if err != nil {
 		return Envelope{}, err
 	}
-	for _, m := range requiredMembers() {
-		if !seen[m] {
-			return Envelope{}, missing(m)
+	for _, name := range requiredMembers() {
+		if !e.has(name) {
+			return Envelope{}, missing(name)
 		}
+	}
+	if err := e.Validate(); err != nil {
+		return Envelope{}, err
 	}
 	if !e.legacy && !e.hasApp {
 		return Envelope{}, Errorf(CodeInvalid, "missing required source field: app")
 	}
-	return e.Envelope, e.Validate()
+	return e.Envelope, nil
 }
 
 // DecodeDraft reads an envelope in which event_id, timestamp, version, source
 // and correlation_ids may be missing, for a door that fills them in. What is
 // there must be well-formed, and event_type and payload must be there.
 func DecodeDraft(data []byte) (Envelope, error) {
-	e, seen, err := decodeEnvelope(data)
+	e, err := decodeEnvelope(data)
 	if err != nil {
 		return Envelope{}, err
 	}
-	if !seen["event_type"] {
-		return Envelope{}, missing("event_type")
+	for _, name := range []string{"event_type", "payload"} {
+		if !e.has(name) {
+			return Envelope{}, missing(name)
+		}
 	}
-	if !seen["payload"] {
-		return Envelope{}, missing("payload")
-	}
-	if seen["source"] {
+	if e.has("source") {
 		if err := e.Source.validate(); err != nil {
 			return Envelope{}, err
 		}
 	}
-	return e.Envelope, e.validateParents()
+	if err := e.validateParents(); err != nil {
+		return Envelope{}, err
+	}
+	return e.Envelope, nil
 }
 
 // UnmarshalJSON is [DecodeEnvelope].
@@ -64,44 +68,113 @@ func (e *Envelope) UnmarshalJSON(data []byte) error {
 	return err
 }
 
-func requiredMembers() []string {
-	return []string{"event_id", "event_type", "timestamp", "version", "source", "payload"}
+func requiredMembers() [6]string {
+	return [...]string{"event_id", "event_type", "timestamp", "version", "source", "payload"}
 }
 
 // decoding is an envelope on its way in, with what the strict form must know
 // beyond its values.
 type decoding struct {
 	Envelope
+	seen       uint16 // a bit of memberBit for each member that was there
 	hasApp     bool
 	textSource bool
 	legacy     bool
 }
 
-func decodeEnvelope(data []byte) (decoding, map[string]bool, error) {
-	var e decoding
-	if depth := nesting(data); depth > MaxDepth {
-		return e, nil, Errorf(CodeInvalid, "the JSON nests %d deep; the limit is %d", depth, MaxDepth)
+func (e *decoding) has(name string) bool { return e.seen&memberBit(name) != 0 }
+
+// memberBit numbers the members that may be asked for; 0 for any other.
+func memberBit(name string) uint16 {
+	switch name {
+	case "event_id":
+		return 1
+	case "event_type":
+		return 2
+	case "timestamp":
+		return 4
+	case "version":
+		return 8
+	case "source":
+		return 16
+	case "payload":
+		return 32
+	case "data":
+		return 64
 	}
-	seen := make(map[string]bool, 8)
+	return 0
+}
+
+func decodeEnvelope(data []byte) (decoding, error) {
+	var e decoding
+	if err := members(data, "an envelope", e.setMember); err != nil {
+		return e, err
+	}
+	if e.has("data") && !e.has("payload") {
+		return e, e.fromLegacy()
+	}
+	if e.textSource {
+		return e, Errorf(CodeInvalid, "source must be an object with host, type, app and meta")
+	}
+	return e, nil
+}
+
+// members hands over the members of the one JSON object that data is. raw is
+// valid only during the call.
+func members(data []byte, what string, set func(name string, raw []byte) error) error {
+	var space [16]quickMember
+	if list, ok := quickMembers(data, space[:0]); ok {
+		for _, m := range list {
+			if err := set(memberName(m.name), m.value); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	// Deep input is refused before the strict parser can spend time on it.
+	if depth := nesting(data); depth > MaxDepth {
+		return Errorf(CodeInvalid, "the JSON nests %d deep; the limit is %d", depth, MaxDepth)
+	}
 	dec := jsontext.NewDecoder(bytes.NewBuffer(data))
-	err := eachMember(dec, "an envelope", func(name string, raw []byte) error {
-		seen[name] = true
-		return e.setMember(name, raw)
-	})
-	if err != nil {
-		return e, nil, err
+	if err := eachMember(dec, what, set); err != nil {
+		return err
 	}
 	if _, err := dec.ReadToken(); !errors.Is(err, io.EOF) {
-		return e, nil, Errorf(CodeInvalid, "there is more text behind the envelope; send one JSON value (or an array of them)")
+		return Errorf(CodeInvalid, "there is more text behind the envelope; send one JSON value (or an array of them)")
 	}
-	if seen["data"] && !seen["payload"] {
-		if err := e.fromLegacy(seen); err != nil {
-			return e, nil, err
-		}
-	} else if e.textSource {
-		return e, nil, Errorf(CodeInvalid, "source must be an object with host, type, app and meta")
+	return nil
+}
+
+// memberName returns the name as a string, without a copy of those that are in
+// every envelope.
+func memberName(name []byte) string {
+	switch string(name) {
+	case "event_id":
+		return "event_id"
+	case "event_type":
+		return "event_type"
+	case "timestamp":
+		return "timestamp"
+	case "version":
+		return "version"
+	case "source":
+		return "source"
+	case "correlation_ids":
+		return "correlation_ids"
+	case "agent_context":
+		return "agent_context"
+	case "payload":
+		return "payload"
+	case "host":
+		return "host"
+	case "type":
+		return "type"
+	case "app":
+		return "app"
+	case "meta":
+		return "meta"
 	}
-	return e, seen, nil
+	return string(name)
 }
 
 // eachMember reads one JSON object and hands over its members. raw is valid
@@ -142,6 +215,7 @@ func malformed(err error) error {
 }
 
 func (e *decoding) setMember(name string, raw []byte) (err error) {
+	e.seen |= memberBit(name)
 	switch name {
 	case "event_id":
 		e.EventID, err = decodeID(raw)
@@ -187,7 +261,7 @@ func (e *decoding) setSource(raw []byte) error {
 		e.Source, e.textSource = Source{App: s}, true
 		return err
 	}
-	return eachMember(jsontext.NewDecoder(bytes.NewBuffer(raw)), "source", func(name string, raw []byte) (err error) {
+	return members(raw, "source", func(name string, raw []byte) (err error) {
 		switch name {
 		case "host":
 			e.Source.Host, err = decodeText("source.host", raw)
@@ -214,23 +288,23 @@ func (e *decoding) setSource(raw []byte) error {
 
 // fromLegacy turns the pre-2025 form {id, ts, event_type, source, data} into
 // today's. Its target and session_id survive as unknown members.
-func (e *decoding) fromLegacy(seen map[string]bool) (err error) {
+func (e *decoding) fromLegacy() (err error) {
 	e.legacy = true
 	rest := e.Extra[:0:0]
 	for _, m := range e.Extra {
 		switch {
 		case m.Name == "id":
 			e.EventID, err = decodeID(m.Value)
-			seen["event_id"] = true
+			e.seen |= memberBit("event_id")
 		case m.Name == "ts":
 			var s string
 			if s, err = decodeText("ts", m.Value); err == nil {
 				e.Timestamp, err = ParseTimestamp(s)
 			}
-			seen["timestamp"] = true
+			e.seen |= memberBit("timestamp")
 		case m.Name == "data":
 			e.Payload = m.Value
-			seen["payload"] = true
+			e.seen |= memberBit("payload")
 		case m.Name == "correlation_id" && string(m.Value) != "null":
 			var id EventID
 			id, err = decodeID(m.Value)
@@ -247,8 +321,9 @@ func (e *decoding) fromLegacy(seen map[string]bool) (err error) {
 	if e.textSource {
 		e.Source = ParseSource(e.Source.App)
 	}
-	if !seen["version"] {
-		e.Version, seen["version"] = "1.0.0", true
+	if !e.has("version") {
+		e.Version = "1.0.0"
+		e.seen |= memberBit("version")
 	}
 	return nil
 }
@@ -257,13 +332,14 @@ func decodeParents(raw []byte) ([]EventID, error) {
 	if string(raw) == "null" {
 		return nil, nil
 	}
-	var texts []json.RawMessage
-	if raw[0] != '[' || json.Unmarshal(raw, &texts) != nil {
+	var space [8][]byte
+	items, ok := quickItems(raw, space[:0])
+	if !ok { // not a list, or one that cannot hold ids alone
 		return nil, Errorf(CodeInvalid, "correlation_ids must be a list of event ids")
 	}
-	ids := make([]EventID, len(texts))
-	for i, text := range texts {
-		id, err := decodeID(text)
+	ids := make([]EventID, len(items))
+	for i, item := range items {
+		id, err := decodeID(item)
 		if err != nil {
 			return nil, Errorf(CodeInvalid, "correlation_ids[%d]: %w", i, err)
 		}

@@ -46,10 +46,14 @@ type Detail struct {
 	Message string `json:"message"`
 }
 
-// Errorf makes an [Error]. A %w in format becomes its cause.
+// Errorf makes an [Error]. Each %w in format becomes a cause.
 func Errorf(code Code, format string, args ...any) *Error {
 	wrapped := fmt.Errorf(format, args...)
-	return &Error{Code: code, Message: wrapped.Error(), cause: errors.Unwrap(wrapped)}
+	cause := errors.Unwrap(wrapped)
+	if _, several := wrapped.(interface{ Unwrap() []error }); several {
+		cause = wrapped
+	}
+	return &Error{Code: code, Message: wrapped.Error(), cause: cause}
 }
 
 // Error returns the message, followed by the details.

@@ -25,14 +25,43 @@ func NewEventID() (EventID, error) {
 // Other spellings of a UUID are refused, because every reader on the bus
 // compares ids as text.
 func ParseEventID(s string) (EventID, error) {
-	if len(s) != 36 {
+	id, ok := parseID(s)
+	if !ok {
 		return EventID{}, invalidID(s)
 	}
-	id, err := uuid.Parse(s)
-	if err != nil {
-		return EventID{}, invalidID(s)
+	return id, nil
+}
+
+func parseID[T string | []byte](s T) (id EventID, ok bool) {
+	if len(s) != 36 || s[8] != '-' || s[13] != '-' || s[18] != '-' || s[23] != '-' {
+		return EventID{}, false
 	}
-	return EventID(id), nil
+	i := 0
+	for n := range id {
+		if i == 8 || i == 13 || i == 18 || i == 23 {
+			i++
+		}
+		high, low := hexDigit(s[i]), hexDigit(s[i+1])
+		if high > 15 || low > 15 {
+			return EventID{}, false
+		}
+		id[n] = high<<4 | low
+		i += 2
+	}
+	return id, true
+}
+
+// hexDigit returns the value of a hexadecimal digit of either case, or 255.
+func hexDigit(c byte) byte {
+	switch {
+	case '0' <= c && c <= '9':
+		return c - '0'
+	case 'a' <= c && c <= 'f':
+		return c - 'a' + 10
+	case 'A' <= c && c <= 'F':
+		return c - 'A' + 10
+	}
+	return 255
 }
 
 func invalidID(s string) error {

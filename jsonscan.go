@@ -30,29 +30,32 @@ func nesting(data []byte) int {
 // rawMember returns the value of the named top-level member of a JSON object,
 // or nil where there is no such member or no object. The result points into
 // object.
-func rawMember(object []byte, name string) []byte {
-	if !bytes.Contains(object, []byte(name)) {
+func rawMember(object []byte, name string) (found []byte) {
+	if !bytes.Contains(object, []byte(name)) && !bytes.ContainsRune(object, '\\') {
 		return nil
 	}
-	dec := jsontext.NewDecoder(bytes.NewBuffer(object))
-	if tok, err := dec.ReadToken(); err != nil || tok.Kind() != '{' {
+	var space [16]quickMember
+	if members, ok := quickMembers(object, space[:0]); ok {
+		for _, m := range members {
+			if string(m.name) == name {
+				return m.value
+			}
+		}
 		return nil
 	}
-	for dec.PeekKind() == '"' {
-		tok, err := dec.ReadToken()
-		if err != nil {
-			return nil
-		}
-		match := tok.String() == name
-		raw, err := dec.ReadValue()
-		if err != nil {
-			return nil
-		}
-		if match {
-			return raw
-		}
+	if len(object) == 0 || object[0] != '{' {
+		return nil
 	}
-	return nil
+	err := eachMember(jsontext.NewDecoder(bytes.NewBuffer(object)), "an object", func(n string, raw []byte) error {
+		if n == name {
+			found = raw
+		}
+		return nil
+	})
+	if err != nil {
+		return nil
+	}
+	return found
 }
 
 func decodeText(field string, raw []byte) (string, error) {
@@ -79,6 +82,9 @@ func decodeOptionalText(field string, raw []byte) (string, error) {
 func decodeID(raw []byte) (EventID, error) {
 	if raw[0] != '"' {
 		return EventID{}, invalidID(string(raw))
+	}
+	if id, ok := parseID(raw[1 : len(raw)-1]); ok {
+		return id, nil
 	}
 	s, err := decodeText("event id", raw)
 	if err != nil {
