@@ -21,13 +21,13 @@ func testDeepLine(_ *testing.T, k *kit) {
 
 // Longer than anything that is fetched at once.
 func testVeryDeepLine(_ *testing.T, k *kit) {
-	l := k.line(6000)
-	k.want(l[5999], up, upTo(10_000), l...)
+	l := k.line(4500)
+	k.want(l[4499], up, upTo(10_000), l...)
 	k.want(l[0], down, upTo(10_000), l...)
-	if c := k.want(l[0], down, upTo(5000), l[:5000]...); !c.Truncated {
+	if c := k.want(l[0], down, upTo(4200), l[:4200]...); !c.Truncated {
 		k.Fatal("cut, but it does not say so")
 	}
-	if c := k.want(l[5999], up, upTo(5000), l[1000:]...); !c.Truncated {
+	if c := k.want(l[4499], up, upTo(4200), l[300:]...); !c.Truncated {
 		k.Fatal("cut, but it does not say so")
 	}
 }

@@ -53,7 +53,7 @@ func Run(t *testing.T, open func(t *testing.T) Subject) {
 		{"ten children at once", testConcurrent},
 		{"details of a node", testDetails},
 		{"a line of 1,000", testDeepLine},
-		{"a line of 6,000", testVeryDeepLine},
+		{"a line of 4,500", testVeryDeepLine},
 		{"a tree of 1,023", testTree},
 		{"a wide layered graph", testLayers},
 		{"random graphs against a model", testRandom},

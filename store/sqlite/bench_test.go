@@ -4,10 +4,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/33god/bloodbank"
+	"github.com/33god/bloodbank/correlation"
 	"github.com/33god/bloodbank/store"
 )
 
@@ -90,6 +92,74 @@ func BenchmarkAppend(b *testing.B) {
 			}
 			b.ReportMetric(float64(info.Size())/float64(bytes), "file/json")
 			b.ReportMetric(float64(bytes)/float64(events), "B/event")
+		})
+	}
+}
+
+// BenchmarkChain walks a line of 1,000 and a tree of 1,023 events that lie
+// among 20,000 others.
+func BenchmarkChain(b *testing.B) {
+	s := openTest(b, Options{})
+	add := func(events []store.Incoming) {
+		for chunk := range slices.Chunk(events, 500) {
+			if _, err := s.Append(b.Context(), store.Batch{Events: chunk}); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	add(benchEvents(b, 0, 20_000))
+	var line, tree []store.Incoming
+	for i := range 1023 {
+		var above, before []bloodbank.EventID
+		if i > 0 {
+			above, before = append(above, tree[(i-1)/2].Envelope.EventID), append(before, line[i-1].Envelope.EventID)
+		}
+		tree, line = append(tree, benchEvent(b, i, above...)), append(line, benchEvent(b, i, before...))
+	}
+	line = line[:1000]
+	add(line)
+	add(tree)
+	l := correlation.Limits{MaxDepth: 1000}
+	for _, c := range []struct {
+		name  string
+		start store.Incoming
+		d     correlation.Direction
+		want  int
+	}{
+		{"line/ancestors", line[999], correlation.Ancestors, 1000},
+		{"line/descendants", line[0], correlation.Descendants, 1000},
+		{"tree/descendants", tree[0], correlation.Descendants, 1023},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			for b.Loop() {
+				chain, err := s.Chain(b.Context(), c.start.Envelope.EventID, c.d, l)
+				if err != nil || len(chain.Nodes) != c.want {
+					b.Fatal(len(chain.Nodes), err)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkQuery asks for a page of 100 of 50,000 events.
+func BenchmarkQuery(b *testing.B) {
+	s := openTest(b, Options{})
+	for i := range 100 {
+		if _, err := s.Append(b.Context(), store.Batch{Events: benchEvents(b, i*500, 500)}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	for _, text := range []string{"", "session:session-7", "type:transcription.voice.kind3", "type:*.kind3,*.kind4", "word0", "word19001", `payload.duration_ms:>8000`, `payload.session_id:"session-7"`, "is:failed"} {
+		f, err := store.ParseFilter(text, time.Now())
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Run("q="+text, func(b *testing.B) {
+			for b.Loop() {
+				if _, err := s.Query(b.Context(), store.Query{Filter: f}); err != nil {
+					b.Fatal(err)
+				}
+			}
 		})
 	}
 }

@@ -10,8 +10,9 @@ import (
 	"github.com/33god/bloodbank/store"
 )
 
-// maxPageBytes ends a page of large events before its limit; Next goes on.
-const maxPageBytes = 32 << 20
+// maxPageBytes ends a page of large events before its limit; Next goes on. It
+// ends an answer of After in the same way.
+const maxPageBytes = 8 << 20
 
 // Query returns a page. Where the filter must be decided on the events
 // themselves, it reads as many as it takes to fill the page: only ctx ends that.

@@ -76,7 +76,8 @@ func notFound(id bloodbank.EventID) error {
 
 // After returns up to limit events with a sequence above seq; a limit of 0
 // means [store.DefaultLimit]. The one writer gives out sequences within its
-// transaction, so none becomes visible below one that was seen.
+// transaction, so none becomes visible below one that was seen. Fewer than limit
+// does not mean the end: large events fill an answer earlier. None does.
 func (s *Store) After(ctx context.Context, seq int64, limit int) ([]store.Event, error) {
 	ctx, leave, err := s.enter(ctx)
 	if err != nil {
@@ -91,14 +92,15 @@ func (s *Store) After(ctx context.Context, seq int64, limit int) ([]store.Event,
 		return nil, explain(s.opts.Path, "read events from", err)
 	}
 	var events []store.Event
-	err = eachRow(rows, func() error {
+	for bytes := 0; bytes < maxPageBytes && rows.Next(); {
 		var r stored
-		if err := r.scan(rows); err != nil {
-			return err
+		if err = r.scan(rows); err != nil {
+			break
 		}
+		bytes += len(r.raw)
 		events = append(events, s.event(&r))
-		return nil
-	})
+	}
+	err = errors.Join(err, rows.Err(), rows.Close())
 	return events, explain(s.opts.Path, "read events from", err)
 }
 

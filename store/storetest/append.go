@@ -280,7 +280,7 @@ func testCheck(t *testing.T, k *kit) {
 }
 
 func testLarge(t *testing.T, k *kit) {
-	text := strings.Repeat("word ", 1<<18)
+	text := strings.Repeat("word ", 60_000)
 	k.add(k.events(30, func(i int, e *bloodbank.Envelope) {
 		e.Payload = fmt.Appendf(nil, `{"needle":"needle%d","text":%q}`, i, text)
 	})...)
