@@ -3,95 +3,135 @@ package gateway
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"sync"
+	"time"
 
 	"github.com/33god/bloodbank"
 )
 
-// recentCapacity is how many accepted ids are remembered, about 8 MiB.
+// recentCapacity is how many accepted ids are remembered at the least; twice as
+// many at the most, about 16 MiB.
 const recentCapacity = 1 << 17
+
+// clockSkew is how far the clocks of callers may be ahead of ours.
+const clockSkew = time.Minute
 
 // recent remembers the newest accepted ids with their sequences, and which ids
 // are being written at this moment. It is what makes the second of two equal
 // requests a duplicate even when both arrive at once.
+//
+// Ids are kept in two generations: the old one goes when the young one is full.
 type recent struct {
-	mu       sync.Mutex
-	accepted map[bloodbank.EventID]uint64
-	ring     []bloodbank.EventID // accepted, oldest at next once full
-	next     int
-	writing  map[bloodbank.EventID]chan struct{} // closed when the writer is done
+	capacity int
+
+	mu         sync.Mutex
+	young, old map[bloodbank.EventID]uint64
+	youngSince time.Time
+	since      time.Time                           // whatever was accepted from here on is remembered
+	writing    map[bloodbank.EventID]chan struct{} // nil until somebody waits; closed when the writer is done
 }
 
-func newRecent(capacity int) *recent {
+func newRecent(capacity int, now time.Time) *recent {
 	return &recent{
-		accepted: make(map[bloodbank.EventID]uint64),
-		ring:     make([]bloodbank.EventID, 0, capacity),
-		writing:  make(map[bloodbank.EventID]chan struct{}),
+		capacity: capacity, youngSince: now, since: now,
+		young: make(map[bloodbank.EventID]uint64), old: make(map[bloodbank.EventID]uint64),
+		writing: make(map[bloodbank.EventID]chan struct{}),
 	}
 }
 
-// claim reserves id for the caller, who must release it, unless it is known. It
-// waits for another caller that is writing the same id.
+// claim reserves id for the caller, who must release or abandon it, unless it is
+// known. It waits for another caller that is writing the same id.
 func (r *recent) claim(ctx context.Context, id bloodbank.EventID) (seq uint64, known bool, err error) {
 	for {
-		r.mu.Lock()
-		if seq, known := r.accepted[id]; known {
-			r.mu.Unlock()
-			return seq, true, nil
-		}
-		busy := r.writing[id]
+		seq, known, busy := r.tryClaim(id)
 		if busy == nil {
-			r.writing[id] = make(chan struct{})
-			r.mu.Unlock()
-			return 0, false, nil
+			return seq, known, nil
 		}
-		r.mu.Unlock()
 		select {
-		case <-busy:
+		case <-busy: // and look again: the writer may have failed
 		case <-ctx.Done():
 			return 0, false, context.Cause(ctx)
 		}
 	}
 }
 
-// release ends a claim. seq is where the event was written, 0 for nowhere.
-func (r *recent) release(id bloodbank.EventID, seq uint64) {
+func (r *recent) tryClaim(id bloodbank.EventID) (seq uint64, known bool, busy chan struct{}) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if seq, known = r.lookupLocked(id); known {
+		return seq, true, nil
+	}
+	busy, claimed := r.writing[id]
+	if claimed && busy == nil {
+		busy = make(chan struct{})
+	}
+	r.writing[id] = busy
+	return 0, false, busy
+}
+
+func (r *recent) lookupLocked(id bloodbank.EventID) (uint64, bool) {
+	if seq, known := r.young[id]; known {
+		return seq, true
+	}
+	seq, known := r.old[id]
+	return seq, known
+}
+
+// release ends a claim: the event is in the log at seq.
+func (r *recent) release(id bloodbank.EventID, seq uint64, now time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.addLocked(id, seq, now)
+	r.endLocked(id)
+}
+
+// abandon ends a claim without an event.
+func (r *recent) abandon(id bloodbank.EventID) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.endLocked(id)
+}
+
+func (r *recent) endLocked(id bloodbank.EventID) {
 	if busy := r.writing[id]; busy != nil {
 		close(busy)
-		delete(r.writing, id)
 	}
-	if seq > 0 {
-		r.addLocked(id, seq)
-	}
+	delete(r.writing, id)
 }
 
-func (r *recent) add(id bloodbank.EventID, seq uint64) {
+func (r *recent) add(id bloodbank.EventID, seq uint64, now time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.addLocked(id, seq)
+	r.addLocked(id, seq, now)
 }
 
-func (r *recent) addLocked(id bloodbank.EventID, seq uint64) {
-	if _, known := r.accepted[id]; known {
+// addLocked keeps the first sequence of an id that the log holds twice.
+func (r *recent) addLocked(id bloodbank.EventID, seq uint64, now time.Time) {
+	if _, known := r.lookupLocked(id); known {
 		return
 	}
-	r.accepted[id] = seq
-	if len(r.ring) < cap(r.ring) {
-		r.ring = append(r.ring, id)
-		return
+	if len(r.young) >= r.capacity {
+		clear(r.old)
+		r.young, r.old = r.old, r.young
+		r.since, r.youngSince = r.youngSince, now
 	}
-	delete(r.accepted, r.ring[r.next])
-	r.ring[r.next] = id
-	r.next = (r.next + 1) % len(r.ring)
+	r.young[id] = seq
 }
 
-func (r *recent) lookup(id bloodbank.EventID) (uint64, bool) {
+// covers reports whether id, were it accepted before, would be remembered: it
+// was made (the time stands in a UUIDv7) after the oldest remembered moment. So
+// nobody needs to look for it in the store, which would cost more than all the
+// rest of accepting an event. Of clocks that are further ahead than clockSkew a
+// duplicate may be taken for new; the store, which is idempotent, drops it.
+func (r *recent) covers(id bloodbank.EventID, now time.Time) bool {
+	if id[6]>>4 != 7 {
+		return false
+	}
+	made := time.UnixMilli(int64(binary.BigEndian.Uint64(id[:8]) >> 16))
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	seq, known := r.accepted[id]
-	return seq, known
+	return made.After(r.since.Add(clockSkew)) && !made.After(now.Add(clockSkew))
 }
 
 // idOfRecord reads the id from the front of a wire form that we wrote.
