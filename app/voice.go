@@ -43,17 +43,13 @@ func (a *App) openVoice(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	a.voice = voiceDoor{recogniser: r}
-	a.voice.door, err = asrws.New(asrws.Options{
+	life, stop := context.WithCancel(context.WithoutCancel(ctx))
+	a.voice = voiceDoor{recogniser: r, stop: stop, door: asrws.New(life, asrws.Options{
 		Recogniser: r, Emitter: emitter{a.gateway}, MaxSessions: a.cfg.Voice.MaxSessions, Logger: a.log,
-	})
-	if err != nil {
-		return err
-	}
+	})}
 	// Loading the model takes a while; nobody waits for it but the first speaker.
-	ctx, a.voice.stop = context.WithCancel(context.WithoutCancel(ctx))
 	a.voice.warm.Go(func() {
-		if err := r.Check(ctx); err != nil && ctx.Err() == nil {
+		if err := r.Check(life); err != nil && life.Err() == nil {
 			a.log.Warn("voice is off; everything else works", "error", err)
 		}
 	})
@@ -61,8 +57,8 @@ func (a *App) openVoice(ctx context.Context) error {
 }
 
 func (a *App) closeVoice(ctx context.Context) error {
-	a.voice.stop()
 	err := a.voice.door.Close(ctx)
+	a.voice.stop()
 	if closeErr := a.voice.recogniser.Close(); err == nil {
 		err = closeErr
 	}

@@ -41,21 +41,20 @@ func (c *command) demo(ctx context.Context, url string) error {
 	return c.demoTrace(ctx, cl, "session:"+session.String())
 }
 
-// demoTrace shows the events that the filter finds, and why the last one
-// happened.
+// demoTrace shows what the oldest event that the filter finds has caused.
 func (c *command) demoTrace(ctx context.Context, cl *client.Client, query string) error {
-	page, err := cl.Events(ctx, client.EventsRequest{Query: query, Limit: 10, Order: "asc"})
+	page, err := cl.Events(ctx, client.EventsRequest{Query: query, Limit: 1, Order: "asc"})
 	if err != nil {
 		return err
 	}
 	if len(page.Events) == 0 {
 		return bloodbank.Errorf(bloodbank.CodeNotFound, "no event was stored")
 	}
-	last, err := bloodbank.DecodeEnvelope(page.Events[len(page.Events)-1])
+	root, err := bloodbank.DecodeEnvelope(page.Events[0])
 	if err != nil {
 		return err
 	}
-	g, err := c.graph(ctx, last.EventID, "both", 100)
+	g, err := c.graph(ctx, root.EventID, "both", 100)
 	if err != nil {
 		return err
 	}
@@ -63,8 +62,8 @@ func (c *command) demoTrace(ctx context.Context, cl *client.Client, query string
 	if err != nil {
 		return err
 	}
-	c.print("\nbb trace %s\n%s", last.EventID, tree)
-	c.say("Try:  bb events      bb watch      bb publish llm.prompt --mock -c %s\nStop with Ctrl-C.", last.EventID)
+	c.print("\nbb trace %s\n%s", root.EventID, tree)
+	c.say("Try:  bb events      bb watch      bb publish llm.prompt --mock -c %s\nStop with Ctrl-C.", root.EventID)
 	return nil
 }
 

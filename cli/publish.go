@@ -218,9 +218,9 @@ func (c *command) envelope(ctx context.Context, name string, f publishFlags) (bl
 	}
 	switch {
 	case inputs == 0:
-		return bloodbank.Envelope{}, bloodbank.Errorf(bloodbank.CodeInvalid, "Error: provide --mock, --json/--payload-file, or --envelope-json/--envelope-file")
+		return bloodbank.Envelope{}, bloodbank.Errorf(bloodbank.CodeInvalid, "provide --mock, --json/--payload-file, or --envelope-json/--envelope-file")
 	case inputs > 1:
-		return bloodbank.Envelope{}, bloodbank.Errorf(bloodbank.CodeInvalid, "Error: choose only one of --mock, --json, --payload-file, --envelope-json, --envelope-file")
+		return bloodbank.Envelope{}, bloodbank.Errorf(bloodbank.CodeInvalid, "choose only one of --mock, --json, --payload-file, --envelope-json, --envelope-file")
 	case f.envelopeJSON != "" || f.envelopeFile != "":
 		return c.wholeEnvelope(ctx, name, f)
 	}
@@ -297,7 +297,7 @@ func (c *command) resolveType(ctx context.Context, name string, mock bool) (bloo
 	if !ok {
 		return "", nil, bloodbank.Errorf(bloodbank.CodeNotFound, "the schema of %s has no example; give a payload with --json", info.Type)
 	}
-	return info.Type, example, nil
+	return info.Type, compact(example), nil
 }
 
 func (c *command) schemas(ctx context.Context) (*schema.Registry, error) {

@@ -39,6 +39,11 @@ delivered then or after the next start.`,
 
 func (c *command) up(cmd *cobra.Command, demo bool) error {
 	ctx := cmd.Context()
+	if demo && !cmd.Flags().Changed("log-level") {
+		if err := cmd.Flags().Set("log-level", "warn"); err != nil { // the demo tells the story itself
+			return err
+		}
+	}
 	cfg, err := c.config(cmd.Flags())
 	if err != nil {
 		return err
