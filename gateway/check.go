@@ -45,7 +45,7 @@ func (g *Gateway) prepare(r *Request) (bloodbank.Envelope, pendingEvent, error) 
 	}
 	record, err := e.AppendJSON(make([]byte, 0, 512+len(e.Payload)))
 	if err == nil {
-		err = checkRecord(record)
+		err = checkRecord(&e, record)
 	}
 	if err == nil && len(record) > g.o.MaxEvent {
 		err = g.tooLarge("event", len(record))
@@ -100,11 +100,14 @@ func (g *Gateway) checkPayload(r *Request, e *bloodbank.Envelope) error {
 }
 
 // checkRecord makes sure that everybody behind the log can read the record. What
-// comes from a door was decoded and passes the quick test; an envelope made by
-// a program may hold anything in its raw parts.
-func checkRecord(record []byte) error {
-	// As many brackets as levels at the least, so few brackets nest little.
-	if bytes.Count(record, []byte{'{'})+bytes.Count(record, []byte{'['}) <= bloodbank.MaxDepth && jsontext.Value(record).IsValid() {
+// comes from a door was decoded; an envelope made by a program may hold anything
+// in its raw parts. The quick test covers an envelope whose only raw part is the
+// payload.
+func checkRecord(e *bloodbank.Envelope, record []byte) error {
+	plain := e.AgentContext == nil && len(e.Source.Meta)+len(e.Source.Extra)+len(e.Extra) == 0
+	// JSON nests at most as deep as it has opening brackets.
+	shallow := bytes.Count(record, []byte{'{'})+bytes.Count(record, []byte{'['}) <= bloodbank.MaxDepth
+	if plain && shallow && jsontext.Value(record).IsValid() {
 		return nil
 	}
 	_, err := bloodbank.DecodeEnvelope(record)

@@ -244,8 +244,11 @@ func TestAcceptedIsReadable(t *testing.T) {
 		if rapid.Bool().Draw(rt, "meta") {
 			r.Envelope.Source.Meta = json.RawMessage(raw.Draw(rt, "meta value"))
 		}
+		if rapid.Bool().Draw(rt, "agent") {
+			r.Envelope.AgentContext = &bloodbank.AgentContext{Type: rapid.SampledFrom([]bloodbank.AgentType{"who", bloodbank.AgentCustom}).Draw(rt, "agent type"), Meta: json.RawMessage(raw.Draw(rt, "agent meta"))}
+		}
 		if rapid.Bool().Draw(rt, "member") {
-			name := rapid.SampledFrom([]string{"x", "event_id", "payload", "data", ""}).Draw(rt, "name")
+			name := rapid.SampledFrom([]string{"x", "event_id", "payload", "data", "traceparent", "replay_of", ""}).Draw(rt, "name")
 			r.Envelope.Extra = []bloodbank.Member{{Name: name, Value: json.RawMessage(raw.Draw(rt, "value"))}}
 		}
 		_, err := g.Accept(t.Context(), r)
