@@ -60,6 +60,7 @@ func Run(t *testing.T, h Harness) {
 		{"duplicates are dropped", duplicates},
 		{"done is called exactly once", doneOnce},
 		{"close with publishers at work", closePublishing},
+		{"close with blocked publishers", closeBlocked},
 		{"close ends consumers", closeConsuming},
 		{"close is idempotent", closeTwice},
 		{"ten thousand messages", many},

@@ -280,6 +280,42 @@ func closePublishing(t *testing.T, b Broker) {
 	}
 }
 
+func closeBlocked(t *testing.T, b Broker) {
+	skipUnless(t, b.Freeze != nil, "cannot be frozen by its harness")
+	thaw := b.Freeze(t)
+	defer thaw()
+	size := b.Features().Window
+	results := make(chan error, size)
+	for _, m := range messages(t, size) {
+		if err := b.Publish(within(t), m, func(err error) { results <- err }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var wg sync.WaitGroup
+	blocked := make(chan error, 3)
+	for range cap(blocked) {
+		wg.Go(func() {
+			blocked <- b.Publish(t.Context(), message(t, 0), func(error) { t.Error("done called although Publish failed") })
+		})
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := b.Close(ctx); err != nil {
+		t.Errorf("close: %v", err)
+	}
+	wg.Wait()
+	for range cap(blocked) {
+		if err := receive(t, blocked); !errors.Is(err, bus.ErrClosed) {
+			t.Errorf("the blocked Publish: %v, want bus.ErrClosed", err)
+		}
+	}
+	for range size {
+		if err := receive(t, results); !errors.Is(err, bus.ErrClosed) {
+			t.Errorf("an open confirm: %v, want bus.ErrClosed", err)
+		}
+	}
+}
+
 func closeTwice(t *testing.T, b Broker) {
 	publish(t, b, message(t, 0))
 	var wg sync.WaitGroup
