@@ -132,20 +132,21 @@ func TestDecodeRefusesWithAReason(t *testing.T) {
 func TestDecodeAccepts(t *testing.T) {
 	t.Parallel()
 	for name, text := range map[string]string{
-		"nesting of 128":            minimal("payload", strings.Repeat("[", 127)+strings.Repeat("]", 127)),
-		"brackets in text":          minimal("payload", `"`+strings.Repeat(`[{\"`, 1000)+`"`),
-		"capital ids":               minimal("event_id", `"DCBF406D-AAAE-5A9A-8B36-38BB4F5AC1E7"`),
-		"correlation_ids null":      minimal("correlation_ids", `null`),
-		"correlation_ids left out":  minimal("correlation_ids", ""),
-		"agent_context left out":    minimal("agent_context", ""),
-		"meta left out":             minimal("source", `{"host":"h","type":"manual","app":"a"}`),
-		"space around":              " \r\n\t" + minimal("", "") + "\n",
-		"256 parents":               minimal("correlation_ids", "["+strings.Repeat(`"550e8400-e29b-41d4-a716-446655440000",`, 255)+`"550e8400-e29b-41d4-a716-446655440000"]`),
-		"a payload of a megabyte":   minimal("payload", `"`+strings.Repeat("x", 1<<20)+`"`),
-		"a number without an end":   minimal("payload", strings.Repeat("9", 100_000)),
-		"members in another order":  `{"payload":{},"source":{"app":null,"type":"hook","host":"h"},"version":"1.0.0","timestamp":"2026-01-27T10:00:00Z","event_type":"a.b","event_id":"dcbf406d-aaae-5a9a-8b36-38bb4f5ac1e7"}`,
-		"names written with escape": strings.Replace(minimal("", ""), `"payload"`, `"p\u0061yload"`, 1),
-		"data as an unknown member": minimal("data", `{}`),
+		"nesting of 128":             minimal("payload", strings.Repeat("[", 127)+strings.Repeat("]", 127)),
+		"brackets in text, strictly": minimal("payload", `"\ud83e\ude78`+strings.Repeat(`[{\"[`, 1000)+`"`),
+		"brackets in text":           minimal("payload", `"`+strings.Repeat(`[{\"`, 1000)+`"`),
+		"capital ids":                minimal("event_id", `"DCBF406D-AAAE-5A9A-8B36-38BB4F5AC1E7"`),
+		"correlation_ids null":       minimal("correlation_ids", `null`),
+		"correlation_ids left out":   minimal("correlation_ids", ""),
+		"agent_context left out":     minimal("agent_context", ""),
+		"meta left out":              minimal("source", `{"host":"h","type":"manual","app":"a"}`),
+		"space around":               " \r\n\t" + minimal("", "") + "\n",
+		"256 parents":                minimal("correlation_ids", "["+strings.Repeat(`"550e8400-e29b-41d4-a716-446655440000",`, 255)+`"550e8400-e29b-41d4-a716-446655440000"]`),
+		"a payload of a megabyte":    minimal("payload", `"`+strings.Repeat("x", 1<<20)+`"`),
+		"a number without an end":    minimal("payload", strings.Repeat("9", 100_000)),
+		"members in another order":   `{"payload":{},"source":{"app":null,"type":"hook","host":"h"},"version":"1.0.0","timestamp":"2026-01-27T10:00:00Z","event_type":"a.b","event_id":"dcbf406d-aaae-5a9a-8b36-38bb4f5ac1e7"}`,
+		"names written with escape":  strings.Replace(minimal("", ""), `"payload"`, `"p\u0061yload"`, 1),
+		"data as an unknown member":  minimal("data", `{}`),
 	} {
 		e, err := bloodbank.DecodeEnvelope([]byte(text))
 		if err != nil {
@@ -155,6 +156,14 @@ func TestDecodeAccepts(t *testing.T) {
 		if !json.Valid([]byte(encode(t, e))) {
 			t.Errorf("%s: written as no JSON", name)
 		}
+	}
+}
+
+func TestDataBesidePayloadIsAnUnknownMember(t *testing.T) {
+	t.Parallel()
+	e := decode(t, minimal("data", `{"other":1}`))
+	if string(e.Payload) != `{}` || len(e.Extra) != 1 || e.Extra[0].Name != "data" || string(e.Extra[0].Value) != `{"other":1}` {
+		t.Errorf("%+v", e)
 	}
 }
 
@@ -238,6 +247,11 @@ func TestTimestamps(t *testing.T) {
 		"2024-02-29T23:59:59.000001Z":         "2024-02-29T23:59:59.000001Z",
 		"0001-01-01T00:00:01Z":                "0001-01-01T00:00:01.000000Z",
 		"9999-12-31T23:59:59Z":                "9999-12-31T23:59:59.000000Z",
+		"2016-12-31T23:59:60Z":                "2017-01-01T00:00:00.000000Z",
+		"2017-01-01T00:59:60.5+01:00":         "2017-01-01T00:00:00.500000Z",
+		"2016-12-31T23:59:61Z":                "",
+		"2016-12-31T22:59:60Z":                "",
+		"2016-12-31T23:59:60+01:00":           "",
 		"":                                    "",
 		"2026-01-27":                          "",
 		"10:00:00":                            "",

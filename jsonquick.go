@@ -17,7 +17,7 @@ type quickScanner struct {
 	// names are those of the members of all objects that are open, outermost
 	// first. They are places in b and not slices, so that all of this stays on
 	// the stack.
-	names [2 * quickNames]quickName
+	names [quickNames]quickName
 	open  int // how many names there are
 }
 
@@ -25,9 +25,9 @@ type quickName struct{ start, end uint32 }
 
 const (
 	quickGaveUp = -1
-	// quickNames is the most members of one object that are compared with each
-	// other by hand.
-	quickNames = 48
+	// quickNames is the most names of open objects that are kept, and so how many
+	// are compared with each other by hand.
+	quickNames = 64
 	// quickLength is the longest input, so that a place fits into 32 bits.
 	quickLength = 1 << 30
 )
@@ -143,7 +143,7 @@ func (s *quickScanner) object(i, depth int, list []quickMember) (int, []quickMem
 // isNew notes a name of the innermost object, whose names begin at outer. It
 // returns false for a duplicate, or where there are too many to compare.
 func (s *quickScanner) isNew(start, end, outer int) bool {
-	if s.open-outer >= quickNames || s.open == len(s.names) {
+	if s.open == len(s.names) {
 		return false
 	}
 	name := s.b[start:end]
