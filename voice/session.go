@@ -159,8 +159,8 @@ func (s *Session) End(ctx context.Context, why Reason) (Totals, error) {
 	stop := context.AfterFunc(ctx, s.cancel)
 	defer stop()
 	tail, err := s.decoder.Flush(s.scratch[:0])
-	if why == ReasonError || errors.Is(err, audio.ErrFormat) {
-		err = nil // told before, by Write, or of no interest to a client that is gone
+	if why == ReasonError {
+		err = nil // told before, by Write
 	}
 	err = errors.Join(err, s.hear(ctx, tail), s.stream.CloseWrite())
 	s.run.Wait()
