@@ -43,6 +43,9 @@ func startApp(tb testing.TB) *App {
 	return a
 }
 
+// waitLimit bounds what tests wait for.
+const waitLimit = 30 * time.Second
+
 // benchPayload is a typical event of about 700 bytes on the wire.
 func benchPayload() json.RawMessage {
 	text := "the meeting starts at ten in the morning and we need to talk about the budget before the children play in the garden"

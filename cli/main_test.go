@@ -2,12 +2,14 @@ package cli_test
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/signal"
 	"syscall"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"go.uber.org/goleak"
 
 	"github.com/33god/bloodbank/cli"
 )
@@ -18,7 +20,22 @@ func TestMain(m *testing.M) {
 	if os.Getenv(asBBEnv) != "" {
 		os.Exit(runBB())
 	}
-	testscript.Main(m, map[string]func(){"bb": func() { os.Exit(runBB()) }})
+	testscript.Main(leakChecked{m}, map[string]func(){"bb": func() { os.Exit(runBB()) }})
+}
+
+// leakChecked fails the tests when they leave a goroutine behind.
+type leakChecked struct{ m *testing.M }
+
+// Run implements testscript.TestingM.
+func (l leakChecked) Run() int {
+	code := l.m.Run()
+	if code == 0 {
+		if err := goleak.Find(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+	}
+	return code
 }
 
 // asBBEnv makes the test binary run as bb.
