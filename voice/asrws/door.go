@@ -171,6 +171,12 @@ func (d *Door) admit(r *http.Request) error {
 	return nil
 }
 
+// refusal has the shape of all errors over HTTP; Detail is for the original's clients.
+type refusal struct {
+	Error  *bloodbank.Error `json:"error"`
+	Detail string           `json:"detail"`
+}
+
 // refuse answers before the upgrade.
 func refuse(w http.ResponseWriter, err error) {
 	var e *bloodbank.Error
@@ -183,5 +189,5 @@ func refuse(w http.ResponseWriter, err error) {
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(map[string]*bloodbank.Error{"error": e})
+	_ = json.NewEncoder(w).Encode(refusal{Error: e, Detail: e.Message})
 }

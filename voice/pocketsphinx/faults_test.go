@@ -88,7 +88,7 @@ func TestModelThatKillsTheWorker(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(c.ModelDir, "en-us", "means"), noise, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	unavailable(t, c, "")
+	unavailable(t, c, "FATAL")
 }
 
 func copyModel(t *testing.T) string {
