@@ -232,6 +232,29 @@ func TestNaiveTimesWhereTheOriginalReadsThem(t *testing.T) {
 	}
 }
 
+// The payloads as the voice package writes them.
+func TestPayloadsOfVoiceSessions(t *testing.T) {
+	t.Parallel()
+	r := open(t, "")
+	const head = `{"timestamp":"2026-01-27T10:00:00.123456Z","source":"whisperlivekit","session_id":"550e8400-e29b-41d4-a716-446655440000"`
+	for _, row := range []struct {
+		name    bloodbank.EventType
+		rest    string
+		pointer string // of the fault; "ok" for none
+	}{
+		{bloodbank.TypeSessionOpened, `,"recogniser":"pocketsphinx","audio":{"sample_rate":16000,"channels":1}}`, "ok"},
+		{bloodbank.TypeSessionOpened, `}`, "ok"},
+		{bloodbank.TypeSessionOpened, `,"recogniser":null}`, "/recogniser"},
+		{bloodbank.TypeSessionClosed, `,"reason":"end","utterances":2,"failed":0,"audio_seconds":7.25}`, "ok"},
+		{bloodbank.TypeSessionClosed, `,"utterances":-1}`, "/utterances"},
+	} {
+		err := r.Validate(row.name, []byte(head+row.rest))
+		if row.pointer == "ok" && err != nil || row.pointer != "ok" && !has(details(t, err), row.pointer, "") {
+			t.Errorf("%s %s: got %v, want %q", row.name, row.rest, err, row.pointer)
+		}
+	}
+}
+
 func TestSchemaAndExampleAreTheCallersOwn(t *testing.T) {
 	t.Parallel()
 	r := open(t, "")
