@@ -118,6 +118,7 @@ func TestBrokenFilesAreAllNamed(t *testing.T) {
 		"a.missing.json":   `{"$ref":"nowhere.json"}`,
 		"a.anchor.json":    `{"$ref":"#/definitions/none"}`,
 		"a.heading.json":   `{"x-command":"yes"}`,
+		"a.twice.json":     `{"type":"object","type":"string"}`,
 		"single.json":      `{}`,
 		"two.a.json":       `{"x-event-type":"shop.same"}`,
 		"two.b.json":       `{"x-event-type":"shop.same"}`,
@@ -139,6 +140,7 @@ func TestBrokenFilesAreAllNamed(t *testing.T) {
 		{Pointer: "a.missing.json", Message: "nowhere.json is not in the schema folder"},
 		{Pointer: "a.anchor.json", Message: "/definitions/none"},
 		{Pointer: "a.heading.json", Message: "x-command must not be"},
+		{Pointer: "a.twice.json", Message: "twice"},
 		{Pointer: "single.json", Message: "invalid event_type"},
 		{Pointer: "two.b.json", Message: "describes shop.same, which two.a.json describes already"},
 	} {

@@ -12,6 +12,7 @@ import (
 	"sync"
 
 	"github.com/33god/bloodbank"
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/santhosh-tekuri/jsonschema/v6"
 )
 
@@ -57,6 +58,9 @@ func (e *entry) read() error {
 func (e *entry) readDocument() (err error) {
 	if e.tree, err = jsonschema.UnmarshalJSON(bytes.NewReader(e.doc)); err != nil {
 		return syntaxError(e.doc, err)
+	}
+	if !jsontext.Value(e.doc).IsValid() { // the reference's parser takes these
+		return errors.New("has the same member twice in one object, or text that is not UTF-8")
 	}
 	if _, ok := e.tree.(map[string]any); !ok {
 		return errors.New("a schema must be a JSON object")
