@@ -43,11 +43,13 @@ func faultyField(v envelopeVector) string {
 	return "event_type"
 }
 
-func TestDecodeRefusesWithAReason(t *testing.T) {
-	t.Parallel()
+// refusal is a text that must be refused with these words.
+type refusal struct{ name, text, words string }
+
+func brokenJSON() []refusal {
 	deep := func(n int) string { return strings.Repeat(`[`, n) + strings.Repeat(`]`, n) }
 	valid := minimal("", "")
-	for _, row := range []struct{ name, text, words string }{
+	return []refusal{
 		{"empty", "", "the input is empty"},
 		{"space", " \n\t", "the input is empty"},
 		{"not JSON", "hello", "malformed JSON"},
@@ -86,6 +88,11 @@ func TestDecodeRefusesWithAReason(t *testing.T) {
 		{"too deep", minimal("payload", deep(128)), "nests 129 deep; the limit is 128"},
 		{"far too deep", strings.Repeat(`{"a":`, 1_000_000), "nests 1000000 deep"},
 		{"deep in an unknown member", minimal("x", deep(128)), "nests 129 deep"},
+	}
+}
+
+func brokenMembers() []refusal {
+	return []refusal{
 		{"event_id in capitals without dashes", minimal("event_id", `"DCBF406DAAAE5A9A8B3638BB4F5AC1E7"`), "must be a UUID"},
 		{"event_id urn", minimal("event_id", `"urn:uuid:dcbf406d-aaae-5a9a-8b36-38bb4f5ac1e7"`), "must be a UUID"},
 		{"event_id braces", minimal("event_id", `"{dcbf406d-aaae-5a9a-8b36-38bb4f5ac1e7}"`), "must be a UUID"},
@@ -115,8 +122,12 @@ func TestDecodeRefusesWithAReason(t *testing.T) {
 		{"agent_context text", minimal("agent_context", `"letta"`), "agent_context"},
 		{"agent_context with a number for a name", minimal("agent_context", `{"type":"custom","name":7}`), "agent_context"},
 		{"agent_context.meta list", minimal("agent_context", `{"type":"custom","meta":[]}`), "agent_context.meta"},
-		{"data beside payload", minimal("source", `"text"`), "source must be an object"},
-	} {
+	}
+}
+
+func TestDecodeRefusesWithAReason(t *testing.T) {
+	t.Parallel()
+	for _, row := range append(brokenJSON(), brokenMembers()...) {
 		e, err := bloodbank.DecodeEnvelope([]byte(row.text))
 		if bloodbank.CodeOf(err) != bloodbank.CodeInvalid || !strings.Contains(err.Error(), row.words) {
 			t.Errorf("%s: got %v, want it to say %q", row.name, err, row.words)
