@@ -20,7 +20,8 @@ type Graph interface {
 	// Lookup returns those of ids that are known, in any order.
 	Lookup(ctx context.Context, ids []bloodbank.EventID) ([]Node, error)
 	// Effects returns up to limit different events that name one of ids as a
-	// parent, oldest first.
+	// parent, in any order, and reads hardly more than that: ids may have a
+	// million.
 	Effects(ctx context.Context, ids []bloodbank.EventID, limit int) ([]Node, error)
 }
 

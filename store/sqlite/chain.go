@@ -92,54 +92,35 @@ type graph struct {
 const (
 	nodeColumns = "e.time_us, e.type, e.app, e.parents"
 
-	// UNION keeps what was seen, so cycles end; LIMIT ends a large graph.
-	ancestorsSQL = `WITH RECURSIVE walk (id) AS (
-		VALUES (?) UNION
-		SELECT substr(e.parents, 16 * o.i + 1, 16) FROM walk w
-			CROSS JOIN events e ON e.event_id = w.id
-			CROSS JOIN ordinals o ON o.i < length(e.parents) / 16
-		LIMIT ?)
-		SELECT w.id, ` + nodeColumns + ` FROM walk w LEFT JOIN events e ON e.event_id = w.id`
+	// The walks carry the sequence along, by which an event is found faster than
+	// by its id; NULL for what is not known. UNION keeps what was seen, so cycles
+	// end; LIMIT ends a large graph. With a step each walk is bounded by that too.
+	walkHead   = "WITH RECURSIVE walk (id, seq) AS (SELECT ?1, (SELECT sequence FROM events WHERE event_id = ?1) UNION "
+	stepHead   = "WITH RECURSIVE walk (id, seq, step) AS (SELECT unhex(j.value), e.sequence, 0 FROM json_each(?1) j LEFT JOIN events e ON e.event_id = unhex(j.value) UNION "
+	causeStep  = "SELECT substr(e.parents, 16 * o.i + 1, 16), (SELECT c.sequence FROM events c WHERE c.event_id = substr(e.parents, 16 * o.i + 1, 16))"
+	causeFrom  = " FROM walk w CROSS JOIN events e ON e.sequence = w.seq CROSS JOIN ordinals o ON o.i < length(e.parents) / 16"
+	effectStep = "SELECT e.event_id, e.sequence"
+	effectFrom = " FROM walk w CROSS JOIN edges g ON g.parent = w.id CROSS JOIN events e ON e.sequence = g.child"
+	walkTail   = " LIMIT ?2) SELECT w.id, " + nodeColumns + " FROM walk w LEFT JOIN events e ON e.sequence = w.seq"
 
-	descendantsSQL = `WITH RECURSIVE walk (id) AS (
-		VALUES (?) UNION
-		SELECT e.event_id FROM walk w
-			CROSS JOIN edges g ON g.parent = w.id
-			CROSS JOIN events e ON e.sequence = g.child
-		LIMIT ?)
-		SELECT w.id, ` + nodeColumns + ` FROM walk w LEFT JOIN events e ON e.event_id = w.id`
-
-	causesAheadSQL = `WITH RECURSIVE walk (id, step) AS (
-		SELECT unhex(value), 0 FROM json_each(?) UNION
-		SELECT substr(e.parents, 16 * o.i + 1, 16), w.step + 1 FROM walk w
-			CROSS JOIN events e ON e.event_id = w.id
-			CROSS JOIN ordinals o ON o.i < length(e.parents) / 16
-			WHERE w.step < ?
-		LIMIT ?)
-		SELECT w.id, ` + nodeColumns + ` FROM walk w LEFT JOIN events e ON e.event_id = w.id`
-
-	effectsAheadSQL = `WITH RECURSIVE walk (id, step) AS (
-		SELECT unhex(value), 0 FROM json_each(?) UNION
-		SELECT e.event_id, w.step + 1 FROM walk w
-			CROSS JOIN edges g ON g.parent = w.id
-			CROSS JOIN events e ON e.sequence = g.child
-			WHERE w.step < ?
-		LIMIT ?)
-		SELECT w.id, ` + nodeColumns + ` FROM walk w LEFT JOIN events e ON e.event_id = w.id`
+	causesSQL       = walkHead + causeStep + causeFrom + walkTail
+	effectsSQL      = walkHead + effectStep + effectFrom + walkTail
+	causesAheadSQL  = stepHead + causeStep + ", w.step + 1" + causeFrom + " WHERE w.step < ?3" + walkTail
+	effectsAheadSQL = stepHead + effectStep + ", w.step + 1" + effectFrom + " WHERE w.step < ?3" + walkTail
 
 	lookupSQL = `WITH w (id) AS MATERIALIZED (SELECT unhex(value) FROM json_each(?))
 		SELECT w.id, ` + nodeColumns + ` FROM w CROSS JOIN events e ON e.event_id = w.id`
 
-	effectsSQL = `WITH p (id) AS MATERIALIZED (SELECT unhex(value) FROM json_each(?)),
-		c (seq) AS MATERIALIZED (SELECT DISTINCT g.child FROM p CROSS JOIN edges g ON g.parent = p.id ORDER BY g.child LIMIT ?)
+	childrenSQL = `WITH p (id) AS MATERIALIZED (SELECT unhex(value) FROM json_each(?)),
+		c (seq) AS MATERIALIZED (SELECT DISTINCT g.child FROM p CROSS JOIN edges g ON g.parent = p.id LIMIT ?)
 		SELECT e.event_id, ` + nodeColumns + ` FROM c CROSS JOIN events e ON e.sequence = c.seq ORDER BY e.sequence`
 )
 
 // Reach implements [correlation.Graph].
 func (g *graph) Reach(ctx context.Context, id bloodbank.EventID, d correlation.Direction, limit int) ([]correlation.Node, bool, error) {
-	query := ancestorsSQL
+	query := causesSQL
 	if d == correlation.Descendants {
-		query = descendantsSQL
+		query = effectsSQL
 	}
 	nodes, err := g.nodes(ctx, query, id[:], limit+1)
 	return nodes, len(nodes) <= limit, err
@@ -151,7 +132,7 @@ func (g *graph) Ahead(ctx context.Context, ids []bloodbank.EventID, d correlatio
 	if d == correlation.Descendants {
 		query = effectsAheadSQL
 	}
-	nodes, err := g.nodes(ctx, query, idList(ids), steps, limit+1)
+	nodes, err := g.nodes(ctx, query, idList(ids), limit+1, steps)
 	return nodes, len(nodes) <= limit, err
 }
 
@@ -162,7 +143,7 @@ func (g *graph) Lookup(ctx context.Context, ids []bloodbank.EventID) ([]correlat
 
 // Effects implements [correlation.Graph].
 func (g *graph) Effects(ctx context.Context, ids []bloodbank.EventID, limit int) ([]correlation.Node, error) {
-	return g.nodes(ctx, effectsSQL, idList(ids), limit)
+	return g.nodes(ctx, childrenSQL, idList(ids), limit)
 }
 
 // idList is a JSON list of ids in hex: one parameter for any number of them.

@@ -10,8 +10,9 @@ import (
 	sqlite "modernc.org/sqlite"
 )
 
-// conn is a connection of the driver, used without database/sql: that costs a
-// third of the time of an insert. It is not safe for concurrent use.
+// conn is a connection of the driver, used without database/sql, whose locks and
+// conversions are felt at the rate of inserts. It is not safe for concurrent
+// use.
 //
 // Its context is never cancelled: a transaction is ended by its owner, between
 // statements, and never interrupted in the middle of one.

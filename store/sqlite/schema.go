@@ -85,13 +85,13 @@ func prepareFile(c *conn, path string) error {
 }
 
 // writerPragmas are set on the writing connection. The write-ahead file is
-// folded back every 4,000 pages: a small one costs a sync of the main file for
+// folded back every 2,000 pages: a small one costs a sync of the main file for
 // every few batches.
 func writerPragmas() []string {
 	return []string{
 		"journal_mode = WAL",
 		"synchronous = FULL",
-		"wal_autocheckpoint = 4000",
+		"wal_autocheckpoint = 2000",
 		"journal_size_limit = 67108864",
 		"cache_size = -32768",
 		"temp_store = MEMORY",

@@ -84,8 +84,7 @@ func (w *writer) do(ctx context.Context, change func() error) error {
 		return change()
 	})
 	if err != nil {
-		w.names.forget()
-		w.version = -1
+		w.version = -1 // forget what the transaction made up
 	}
 	if errors.Is(err, errBroken) {
 		err = errors.Join(err, w.c.close())
