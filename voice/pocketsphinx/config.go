@@ -1,6 +1,7 @@
 package pocketsphinx
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -36,6 +37,9 @@ type Config struct {
 	Env []string
 	// StartTimeout bounds the loading of the model; 0 is 60 s.
 	StartTimeout time.Duration
+	// HangTimeout and ten times the length of the audio is how long a worker may take for
+	// an answer, then it is killed. It takes a third of the audio's length; 0 is 30 s.
+	HangTimeout time.Duration
 }
 
 func (c Config) complete() (Config, error) {
@@ -48,12 +52,11 @@ func (c Config) complete() (Config, error) {
 	if c.Workers < 1 || c.Workers > 64 {
 		return c, fmt.Errorf("pocketsphinx Workers %d: give 1 to 64", c.Workers)
 	}
-	if c.StartTimeout < 0 {
-		return c, errors.New("pocketsphinx StartTimeout must not be negative")
+	if c.StartTimeout < 0 || c.HangTimeout < 0 {
+		return c, errors.New("pocketsphinx StartTimeout and HangTimeout must not be negative")
 	}
-	if c.StartTimeout == 0 {
-		c.StartTimeout = time.Minute
-	}
+	c.StartTimeout = cmp.Or(c.StartTimeout, time.Minute)
+	c.HangTimeout = cmp.Or(c.HangTimeout, 30*time.Second)
 	if len(c.Command) == 0 {
 		self, err := os.Executable()
 		if err != nil {

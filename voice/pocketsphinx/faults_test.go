@@ -204,3 +204,35 @@ func TestGivenUpFinalReturnsItsDecoder(t *testing.T) {
 		t.Errorf("heard %q, failures %v", recognisertest.Text(finals), failed)
 	}
 }
+
+// A worker that never answers is killed; its utterance fails, the next gets a new one.
+func TestWorkerThatHangs(t *testing.T) {
+	if _, err := os.Stat(pocketsphinx.DefaultModelDir); err != nil {
+		t.Skip("the model is missing: ", err)
+	}
+	c := config(t)
+	c.Env, c.Workers, c.HangTimeout = []string{"BB_TEST_ASR_WORKER=hang"}, 1, time.Millisecond
+	r, err := pocketsphinx.New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if err := r.Check(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	first := r.Workers()
+	burst := make([]int16, audio.SampleRate/4)
+	for i := range burst {
+		burst[i] = int16(8000 * (i / 16 % 2))
+	}
+	finals, failed, _ := recognisertest.Hear(t, r, gap(burst))
+	if len(finals) != 0 || len(failed) != 1 || !strings.Contains(failed[0].Err.Error(), "worker process died") {
+		t.Errorf("finals %v, failures %v", finals, failed)
+	}
+	if err := r.Check(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if second := r.Workers(); len(second) != 1 || second[0] == first[0] {
+		t.Errorf("workers %v, then %v", first, second)
+	}
+}

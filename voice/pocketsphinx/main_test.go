@@ -3,6 +3,7 @@ package pocketsphinx_test
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"testing"
 
@@ -19,6 +20,10 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
+	if os.Getenv("BB_TEST_ASR_WORKER") == "hang" {
+		hang()
+		os.Exit(0)
+	}
 	goleak.VerifyTestMain(m)
 }
 
@@ -30,4 +35,14 @@ func config(t *testing.T) pocketsphinx.Config {
 		t.Fatal(err)
 	}
 	return pocketsphinx.Config{Command: []string{self}, Env: []string{"BB_TEST_ASR_WORKER=1"}}
+}
+
+// hang is a worker that says it is ready and then never answers.
+func hang() {
+	var load [9]byte
+	if _, err := io.ReadFull(os.Stdin, load[:]); err != nil {
+		return
+	}
+	fmt.Print("\x00\x00\x00\x05r" + string(load[5:]))
+	_, _ = io.Copy(io.Discard, os.Stdin)
 }

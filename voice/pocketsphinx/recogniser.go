@@ -97,10 +97,9 @@ type engine struct {
 	language string
 }
 
-// hangs bounds a request: a worker needs a third of the audio's time; one that needs
-// ten times the audio and half a minute more will never answer.
-func hangs(pcm []int16) time.Duration {
-	return 30*time.Second + 10*audio.Duration(int64(len(pcm)))
+// limit is when a worker that has not answered for pcm will never do.
+func (p *pool) limit(pcm []int16) time.Duration {
+	return p.config.HangTimeout + 10*audio.Duration(int64(len(pcm)))
 }
 
 func (e *engine) Transcribe(ctx context.Context, pcm []int16) (voice.Transcription, error) {
@@ -108,7 +107,7 @@ func (e *engine) Transcribe(ctx context.Context, pcm []int16) (voice.Transcripti
 	if err != nil {
 		return voice.Transcription{}, err
 	}
-	f, err := p.call(ctx.Done(), kindTranscribe, audio.Bytes(nil, pcm), hangs(pcm), release)
+	f, err := p.call(ctx.Done(), kindTranscribe, audio.Bytes(nil, pcm), e.pool.limit(pcm), release)
 	switch {
 	case errors.Is(err, errGivenUp):
 		return voice.Transcription{}, context.Cause(ctx)
@@ -139,18 +138,19 @@ func (e *engine) Interim(ctx context.Context) (voice.InterimEngine, error) {
 		release()
 		return nil, err
 	}
-	return &interim{process: p, release: release}, nil
+	return &interim{pool: e.pool, process: p, release: release}, nil
 }
 
 // interim leases a decoder from begin to end. A feed that was given up may still be at
 // work then; frames keep their order, so the next utterance simply comes after it.
 type interim struct {
+	pool    *pool
 	process *process
 	release func()
 }
 
 func (i *interim) Feed(ctx context.Context, pcm []int16) (string, error) {
-	f, err := i.process.call(ctx.Done(), kindFeed, audio.Bytes(nil, pcm), hangs(pcm), func() {})
+	f, err := i.process.call(ctx.Done(), kindFeed, audio.Bytes(nil, pcm), i.pool.limit(pcm), func() {})
 	if errors.Is(err, errGivenUp) {
 		return "", context.Cause(ctx)
 	}

@@ -66,6 +66,9 @@ func (w *worker) load(f frame) (*decoder, error) {
 	if err := json.Unmarshal(f.body, &c); err != nil {
 		return nil, fmt.Errorf("the worker's configuration: %w", err)
 	}
+	if c.ModelDir == "" {
+		return nil, errors.New("the worker's configuration names no model")
+	}
 	l, err := openLibrary(c.Library)
 	if err != nil {
 		return nil, err
