@@ -39,6 +39,24 @@ type bundle struct {
 	api    *httpapi.Server
 	server *http.Server
 	logged *syncBuffer
+	conns  sync.Map // of net.Conn
+}
+
+func (b *bundle) track(c net.Conn, state http.ConnState) {
+	if state == http.StateClosed {
+		b.conns.Delete(c)
+		return
+	}
+	b.conns.Store(c, true)
+}
+
+// cutStreams breaks every connection, as a failing network does.
+func (b *bundle) cutStreams() {
+	b.conns.Range(func(c, _ any) bool {
+		_ = c.(net.Conn).Close()
+		return true
+	})
+	http.DefaultClient.CloseIdleConnections() // those are dead now, too
 }
 
 func setup(t *testing.T, change ...func(*httpapi.Options)) *bundle {
@@ -70,6 +88,7 @@ func setup(t *testing.T, change ...func(*httpapi.Options)) *bundle {
 	}
 	b.api = httpapi.New(o)
 	b.server = b.api.HTTPServer()
+	b.server.ConnState = b.track
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
 	b.addr = listener.Addr().String()
