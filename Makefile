@@ -39,7 +39,7 @@ fresh: generate
 
 ## bench: measure everything against its bar, in one run
 bench: setup-run build
-	sh scripts/bench
+	cd bench && $(GO) run ./cmd/bars
 
 ## crash: kill the server at random points, 500 rounds (ROUNDS=n)
 crash:
