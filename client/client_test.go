@@ -17,8 +17,6 @@ import (
 	"github.com/33god/bloodbank/client"
 )
 
-const patience = 20 * time.Second
-
 // answering returns a client of a server that answers everything with handler.
 func answering(t *testing.T, handler http.HandlerFunc) *client.Client {
 	t.Helper()

@@ -57,7 +57,7 @@ func status(code int) func(*http.Request) (*http.Response, error) {
 
 // watch runs a script in virtual time and returns what was yielded: sequences
 // with their data, then the error, if any.
-func watch(t *testing.T, s *script, r client.WatchRequest, stop int) (got []string, failed error, lost int) {
+func watch(t *testing.T, s *script, r client.WatchRequest, stop int) (got []string, lost int, failed error) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		c, err := client.New("http://x", client.Options{HTTPClient: &http.Client{Transport: s}})
@@ -74,7 +74,7 @@ func watch(t *testing.T, s *script, r client.WatchRequest, stop int) (got []stri
 			}
 		}
 	})
-	return got, failed, lost
+	return got, lost, failed
 }
 
 func TestWatchResumes(t *testing.T) {
@@ -85,7 +85,7 @@ func TestWatchResumes(t *testing.T) {
 		stream("id: 7\ndata: {\"whole\":1}\n\n: alone\n\nid: 20\n: far\n\n", true), // silent: cut off after a while
 		stream("id:21\ndata:[]\n\n", true),
 	}}
-	got, err, lost := watch(t, s, client.WatchRequest{Since: -1}, 4)
+	got, lost, err := watch(t, s, client.WatchRequest{Since: -1}, 4)
 	if want := []string{"5{}", "6{\n}", `7{"whole":1}`, "21[]"}; !slices.Equal(got, want) || err != nil {
 		t.Errorf("%q %v", got, err)
 	}
@@ -97,7 +97,7 @@ func TestWatchResumes(t *testing.T) {
 func TestWatchBeginsWhereAsked(t *testing.T) {
 	t.Parallel()
 	s := &script{streams: []func(*http.Request) (*http.Response, error){stream("id: 1\ndata: 1\n\n", true)}}
-	if _, err, _ := watch(t, s, client.WatchRequest{}, 1); err != nil || s.asked[0] != "0" {
+	if _, _, err := watch(t, s, client.WatchRequest{}, 1); err != nil || s.asked[0] != "0" {
 		t.Errorf("%v %q", err, s.asked)
 	}
 }
@@ -106,16 +106,16 @@ func TestWatchEndsOnRefusal(t *testing.T) {
 	t.Parallel()
 	for code, want := range map[int]bloodbank.Code{400: bloodbank.CodeInvalid, 401: bloodbank.CodeUnauthorized, 503: bloodbank.CodeUnavailable} {
 		s := &script{streams: []func(*http.Request) (*http.Response, error){status(code)}}
-		if got, err, lost := watch(t, s, client.WatchRequest{}, 0); len(got) > 0 || bloodbank.CodeOf(err) != want || lost != 0 {
+		if got, lost, err := watch(t, s, client.WatchRequest{}, 0); len(got) > 0 || bloodbank.CodeOf(err) != want || lost != 0 {
 			t.Errorf("%d: %q %v %d", code, got, err, lost)
 		}
 	}
 	s := &script{streams: []func(*http.Request) (*http.Response, error){stream(": hi\n\n", false), status(401)}}
-	if _, err, lost := watch(t, s, client.WatchRequest{}, 0); bloodbank.CodeOf(err) != bloodbank.CodeUnauthorized || lost != 1 {
+	if _, lost, err := watch(t, s, client.WatchRequest{}, 0); bloodbank.CodeOf(err) != bloodbank.CodeUnauthorized || lost != 1 {
 		t.Errorf("%v %d", err, lost)
 	}
 	s = &script{streams: []func(*http.Request) (*http.Response, error){stream("id: x\n\n", true)}}
-	if _, err, _ := watch(t, s, client.WatchRequest{}, 0); bloodbank.CodeOf(err) != bloodbank.CodeInvalid {
+	if _, _, err := watch(t, s, client.WatchRequest{}, 0); bloodbank.CodeOf(err) != bloodbank.CodeInvalid {
 		t.Errorf("%v", err)
 	}
 }

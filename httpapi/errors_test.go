@@ -25,19 +25,34 @@ type failure struct {
 	Detail any `json:"detail"`
 }
 
-// TestRefusals: for each bad request its status, its code and words that help.
-func TestRefusals(t *testing.T) {
-	t.Parallel()
+// refusal is a bad request with the status, the code and the words that it gets.
+type refusal struct {
+	name, method, path, body string
+	headers                  []string
+	status                   int
+	code                     bloodbank.Code
+	words                    string
+}
+
+func checkRefusals(t *testing.T, list []refusal) {
+	t.Helper()
 	b := setup(t)
+	for _, c := range list {
+		a := b.do(c.method, c.path, c.body, c.headers...)
+		checkFailure(t, c.name, a, c.status, c.code, c.words)
+		if c.status == http.StatusMethodNotAllowed && a.Header.Get("Allow") == "" {
+			t.Errorf("%s: no Allow", c.name)
+		}
+	}
+	if last := b.log.Last(); last != 0 {
+		t.Errorf("%d refused events are in the log", last)
+	}
+}
+
+func TestRefusedEvents(t *testing.T) {
+	t.Parallel()
 	deep := strings.Repeat("[", 200) + strings.Repeat("]", 200)
-	bomb := gzipped(t, []byte(strings.Repeat(" ", 9<<20)))
-	for _, c := range []struct {
-		name, method, path, body string
-		headers                  []string
-		status                   int
-		code                     bloodbank.Code
-		words                    string
-	}{
+	checkRefusals(t, []refusal{
 		{"nothing there", "GET", "/nothing", "", nil, 404, bloodbank.CodeNotFound, "/openapi.json"},
 		{"nothing to delete", "DELETE", "/events", "", nil, 405, bloodbank.CodeInvalid, "GET or HEAD or POST"},
 		{"not for POST", "POST", "/healthz", "", nil, 405, bloodbank.CodeInvalid, "GET"},
@@ -78,6 +93,13 @@ func TestRefusals(t *testing.T) {
 		{"payload with a name twice", "POST", "/events/my.own?permissive=1", `{"a":1,"a":2}`, nil, 400, bloodbank.CodeInvalid, "malformed"},
 		{"payload too deep", "POST", "/events/my.own?permissive=1", deep, nil, 400, bloodbank.CodeInvalid, "127"},
 		{"payload not UTF-8", "POST", "/events/my.own?permissive=1", "\"\xff\"", nil, 400, bloodbank.CodeInvalid, "malformed"},
+	})
+}
+
+func TestRefusedForms(t *testing.T) {
+	t.Parallel()
+	bomb := gzipped(t, []byte(strings.Repeat(" ", 9<<20)))
+	checkRefusals(t, []refusal{
 		{"wrong media type", "POST", "/events", draft(""), []string{"Content-Type", "text/plain"}, 415, bloodbank.CodeUnsupported, "application/json, application/x-ndjson"},
 		{"form", "POST", "/events/" + promptType, prompt, []string{"Content-Type", "application/x-www-form-urlencoded"}, 415, bloodbank.CodeUnsupported, "application/json"},
 		{"wrong charset", "POST", "/events", draft(""), []string{"Content-Type", "application/json; charset=latin1"}, 415, bloodbank.CodeUnsupported, "UTF-8"},
@@ -94,7 +116,12 @@ func TestRefusals(t *testing.T) {
 		{"page of another site", "POST", "/events", draft(""), []string{"Origin", "https://evil.example"}, 403, bloodbank.CodeForbidden, "evil.example"},
 		{"page of nowhere", "POST", "/events", draft(""), []string{"Origin", "null"}, 403, bloodbank.CodeForbidden, "page"},
 		{"rebound name", "GET", "/events", "", []string{"Host", "evil.example:8682"}, 403, bloodbank.CodeForbidden, "evil.example"},
+	})
+}
 
+func TestRefusedQuestions(t *testing.T) {
+	t.Parallel()
+	checkRefusals(t, []refusal{
 		{"bad filter", "GET", "/events?q=colour:red", "", nil, 400, bloodbank.CodeInvalid, "key"},
 		{"bad limit", "GET", "/events?limit=0", "", nil, 400, bloodbank.CodeInvalid, "1 to 1000"},
 		{"bad order", "GET", "/events?order=up", "", nil, 400, bloodbank.CodeInvalid, "desc"},
@@ -105,35 +132,23 @@ func TestRefusals(t *testing.T) {
 		{"bad filter of a stream", "GET", "/events/stream?q=colour:red", "", nil, 400, bloodbank.CodeInvalid, "key"},
 		{"bad position", "GET", "/events/stream?since=x", "", nil, 400, bloodbank.CodeInvalid, "position"},
 		{"bad last event", "GET", "/events/stream", "", []string{"Last-Event-ID", "-4"}, 400, bloodbank.CodeInvalid, "position"},
-
 		{"correlation of no UUID", "GET", "/debug/correlation/x", "", nil, 400, bloodbank.CodeInvalid, "Invalid UUID format: x"},
 		{"correlation unknown", "GET", "/debug/correlation/" + idNone, "", nil, 404, bloodbank.CodeNotFound, "No correlation data found for event " + idNone},
 		{"chain of no UUID", "GET", "/debug/correlation/x/chain", "", nil, 400, bloodbank.CodeInvalid, "Invalid UUID format: x"},
 		{"chain unknown", "GET", "/debug/correlation/" + idNone + "/chain", "", nil, 404, bloodbank.CodeNotFound, "No correlation chain found for event " + idNone},
 		{"chain sideways", "GET", "/debug/correlation/" + idNone + "/chain?direction=sideways", "", nil, 400, bloodbank.CodeInvalid, "Invalid direction: sideways. Must be 'ancestors' or 'descendants'"},
 		{"chain of no depth", "GET", "/debug/correlation/" + idNone + "/chain?max_depth=0", "", nil, 400, bloodbank.CodeInvalid, "max_depth"},
-
 		{"schema unknown", "GET", "/schemas/my.own", "", nil, 404, bloodbank.CodeNotFound, "my.own"},
 		{"invalid payload", "POST", "/validate/" + promptType, `{}`, nil, 422, bloodbank.CodeSchema, ""},
 		{"validate malformed", "POST", "/validate/" + promptType, `{`, nil, 400, bloodbank.CodeInvalid, "malformed"},
 		{"validate unknown", "POST", "/validate/my.own", `{}`, nil, 422, bloodbank.CodeUnknownType, "my.own"},
-
 		{"no dead letters", "GET", "/dlq", "", nil, 503, bloodbank.CodeUnavailable, "dead letters"},
 		{"no dead letter", "GET", "/dlq/1", "", nil, 503, bloodbank.CodeUnavailable, "dead letters"},
 		{"none to redrive", "POST", "/dlq/1/redrive", "", nil, 503, bloodbank.CodeUnavailable, "dead letters"},
 		{"none to redrive at once", "POST", "/dlq/redrive", "{}", nil, 503, bloodbank.CodeUnavailable, "dead letters"},
 		{"no recogniser", "GET", "/asr", "", nil, 503, bloodbank.CodeUnavailable, "install"},
 		{"no metrics", "GET", "/metrics", "", nil, 404, bloodbank.CodeNotFound, "/status"},
-	} {
-		a := b.do(c.method, c.path, c.body, c.headers...)
-		checkFailure(t, c.name, a, c.status, c.code, c.words)
-		if c.status == 405 && a.Header.Get("Allow") == "" {
-			t.Errorf("%s: no Allow", c.name)
-		}
-	}
-	if last := b.log.Last(); last != 0 {
-		t.Errorf("%d refused events are in the log", last)
-	}
+	})
 }
 
 func checkFailure(t *testing.T, name string, a answer, status int, code bloodbank.Code, words string) {
