@@ -73,6 +73,12 @@ func (s *Store) snapshot(ctx context.Context, doing string, read func(ctx contex
 		return err
 	}
 	defer leave()
+	select {
+	case s.searches <- struct{}{}:
+		defer func() { <-s.searches }()
+	case <-ctx.Done():
+		return explain(s.opts.Path, doing, ctx.Err())
+	}
 	tx, err := s.readers.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
 	if err != nil {
 		return explain(s.opts.Path, doing, err)

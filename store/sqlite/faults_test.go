@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"os"
 	"path/filepath"
@@ -45,7 +46,7 @@ func TestOpenRefuses(t *testing.T) {
 		}
 		return path
 	}
-	sql := func(name, text string) string {
+	base := func(name, text string) string {
 		path := filepath.Join(dir, name)
 		c, err := connect(t.Context(), path)
 		if err != nil {
@@ -67,11 +68,11 @@ func TestOpenRefuses(t *testing.T) {
 		"a file in the way":       {Options{Path: filepath.Join(file, "x", "events.db")}, bloodbank.CodeInvalid, "not a folder"},
 		"no database":             {Options{Path: write("text", strings.Repeat("not a database ", 1000))}, bloodbank.CodeInvalid, "not a SQLite database"},
 		"no database, read-only":  {Options{Path: write("text2", strings.Repeat("not a database ", 1000)), ReadOnly: true}, bloodbank.CodeInvalid, "not a SQLite database"},
-		"of another program":      {Options{Path: sql("other", "CREATE TABLE t (x)")}, bloodbank.CodeInvalid, "another program"},
-		"of another id":           {Options{Path: sql("id", "PRAGMA application_id = 7")}, bloodbank.CodeInvalid, "another program"},
-		"newer":                   {Options{Path: sql("newer", "PRAGMA application_id = 1111647606; PRAGMA user_version = 999; CREATE TABLE t (x)")}, bloodbank.CodeInvalid, "update bb"},
+		"of another program":      {Options{Path: base("other", "CREATE TABLE t (x)")}, bloodbank.CodeInvalid, "another program"},
+		"of another id":           {Options{Path: base("id", "PRAGMA application_id = 7")}, bloodbank.CodeInvalid, "another program"},
+		"newer":                   {Options{Path: base("newer", "PRAGMA application_id = 1111647606; PRAGMA user_version = 999; CREATE TABLE t (x)")}, bloodbank.CodeInvalid, "update bb"},
 		"read-only, not there":    {Options{Path: filepath.Join(dir, "missing.db"), ReadOnly: true}, bloodbank.CodeNotFound, "open it once for writing"},
-		"read-only, of no schema": {Options{Path: sql("older", "PRAGMA application_id = 1111647606; CREATE TABLE t (x)"), ReadOnly: true}, bloodbank.CodeInvalid, "older"},
+		"read-only, of no schema": {Options{Path: base("older", "PRAGMA application_id = 1111647606; CREATE TABLE t (x)"), ReadOnly: true}, bloodbank.CodeInvalid, "older"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -293,4 +294,56 @@ func TestBrokenConnection(t *testing.T) {
 	}
 	mustAppend(t, s, benchEvents(t, 10, 10), want)
 	storetest.CheckStore(t, s, want)
+}
+
+// However many searches run, followers and look-ups go on.
+func TestSearchesLeaveRoom(t *testing.T) {
+	t.Parallel()
+	s := openTest(t, Options{Readers: 2})
+	want := map[bloodbank.EventID][]byte{}
+	mustAppend(t, s, benchEvents(t, 0, 20), want)
+	started, release := make(chan struct{}), make(chan struct{})
+	done := make(chan error, 1)
+	go func() {
+		done <- s.snapshot(t.Context(), "search", func(ctx context.Context, tx *sql.Tx) error {
+			close(started)
+			<-release
+			return ctx.Err()
+		})
+	}()
+	<-started
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if _, err := s.Query(ctx, store.Query{}); bloodbank.CodeOf(err) != bloodbank.CodeTimeout {
+		t.Fatalf("a search beyond the limit: %v", err)
+	}
+	if events, err := s.After(t.Context(), 0, 100); err != nil || len(events) != 20 {
+		t.Fatalf("%d events, %v", len(events), err)
+	}
+	close(release)
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	storetest.CheckStore(t, s, want)
+}
+
+// Closing ends a search that would take long.
+func TestCloseEndsSearches(t *testing.T) {
+	t.Parallel()
+	s := openTest(t, Options{})
+	started, done := make(chan struct{}), make(chan error, 1)
+	go func() {
+		done <- s.snapshot(t.Context(), "search", func(ctx context.Context, tx *sql.Tx) error {
+			close(started)
+			var n int64
+			return tx.QueryRowContext(ctx, "WITH RECURSIVE n (i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n").Scan(&n)
+		})
+	}()
+	<-started
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; bloodbank.CodeOf(err) != bloodbank.CodeTimeout {
+		t.Fatalf("an endless search ended with %v", err)
+	}
 }

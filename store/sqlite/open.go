@@ -4,10 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"io/fs"
 	"log/slog"
 	"net/url"
-	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -32,7 +30,9 @@ type Options struct {
 	// ReadOnly opens an existing file without ever writing to it, for a second
 	// process. Append and Check then answer with CodeUnsupported.
 	ReadOnly bool
-	// Readers is how many queries run at once; 0 means 4. More wait their turn.
+	// Readers is how many reads run at once, at least 2; 0 means 4. More wait
+	// their turn. One of them is kept for short reads (Get, After, Last), so that
+	// searches never hold up who follows the store.
 	Readers int
 	// MaxWaiting is how many calls of Append may wait for the writer; 0 means
 	// 64. Further ones are refused with CodeOverloaded.
@@ -47,9 +47,10 @@ type Options struct {
 }
 
 func (o Options) withDefaults() Options {
-	if o.Readers <= 0 {
+	if o.Readers == 0 {
 		o.Readers = 4
 	}
+	o.Readers = max(o.Readers, 2)
 	if o.MaxWaiting <= 0 {
 		o.MaxWaiting = 64
 	}
@@ -70,6 +71,8 @@ type Store struct {
 	opts    Options
 	readers *sql.DB
 	writer  *writer // nil when read-only
+	// searches holds a token for each long read under way.
+	searches chan struct{}
 
 	// life ends when Close begins; running counts the calls that Close awaits.
 	life   context.Context
@@ -91,7 +94,7 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 		return nil, err
 	}
 	opts.Path = path
-	s := &Store{opts: opts}
+	s := &Store{opts: opts, searches: make(chan struct{}, opts.Readers-1)}
 	if !opts.ReadOnly {
 		if s.writer, err = openWriter(ctx, opts); err != nil {
 			return nil, explain(opts.Path, "open the store", err)
@@ -175,35 +178,4 @@ func dsn(o Options, mode string, pragmas ...string) string {
 	}
 	u := url.URL{Scheme: "file", Path: filepath.ToSlash(o.Path), RawQuery: q.Encode()}
 	return u.String()
-}
-
-// preparePath makes the folder and an empty file that only the owner may read;
-// the driver would make it readable for all.
-func preparePath(o Options) (string, error) {
-	if o.Path == "" {
-		return "", bloodbank.Errorf(bloodbank.CodeInvalid, "the store has no path; name a file such as events.db")
-	}
-	path, err := filepath.Abs(o.Path)
-	if err != nil {
-		return "", bloodbank.Errorf(bloodbank.CodeInvalid, "the store path %s cannot be used: %w", o.Path, err)
-	}
-	info, err := os.Stat(path)
-	switch {
-	case err == nil && info.IsDir():
-		return "", bloodbank.Errorf(bloodbank.CodeInvalid, "the store path %s is a folder; name a file in it, such as %s", path, filepath.Join(path, "events.db"))
-	case err == nil:
-		return path, nil
-	case !errors.Is(err, fs.ErrNotExist):
-		return "", explain(path, "open the store", err)
-	case o.ReadOnly:
-		return "", bloodbank.Errorf(bloodbank.CodeNotFound, "there is no store at %s yet; open it once for writing", path)
-	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return "", explain(path, "make the folder of the store", err)
-	}
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-	if err == nil {
-		err = f.Close()
-	}
-	return path, explain(path, "create the store", err)
 }
