@@ -117,6 +117,7 @@ func TestCrashWithManyAppenders(t *testing.T) {
 			m, g := vfs.NewMem(), newLedger()
 			l := mustOpen(t, memOptions(m))
 			var wg sync.WaitGroup
+			defer wg.Wait()
 			for a := range 8 {
 				wg.Go(func() {
 					for i := range 30 {
