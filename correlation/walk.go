@@ -29,7 +29,7 @@ type Graph interface {
 // atOnce. Else it proceeds by several levels at a time while they are narrow, as
 // in a long line, and then by single ones.
 const (
-	atOnce  = 4096
+	atOnce  = 2048
 	narrow  = 64
 	stretch = 64
 )

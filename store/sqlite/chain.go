@@ -106,8 +106,11 @@ const (
 	causeStep  = "SELECT substr(e.parents, 16 * o.i + 1, 16), (SELECT c.sequence FROM events c WHERE c.event_id = substr(e.parents, 16 * o.i + 1, 16))"
 	causeFrom  = " FROM walk w CROSS JOIN events e ON e.sequence = w.seq CROSS JOIN ordinals o ON o.i < length(e.parents) / 16"
 	effectStep = "SELECT e.event_id, e.sequence"
-	effectFrom = " FROM walk w CROSS JOIN edges g ON g.parent = w.id CROSS JOIN events e ON e.sequence = g.child"
-	walkTail   = " LIMIT ?2) SELECT w.id, " + nodeColumns + " FROM walk w LEFT JOIN events e ON e.sequence = w.seq"
+	effectFrom = " FROM walk w CROSS JOIN edges g ON g.parent = w.id AND " + withinLimit + " CROSS JOIN events e ON e.sequence = g.child"
+	// A parent may have a million children. SQLite queues all that one step
+	// yields, so no step may yield more than already says "too many".
+	withinLimit = "g.child <= coalesce((SELECT x.child FROM edges x WHERE x.parent = w.id ORDER BY x.child LIMIT 1 OFFSET ?2), 9223372036854775807)"
+	walkTail    = " LIMIT ?2) SELECT w.id, " + nodeColumns + " FROM walk w LEFT JOIN events e ON e.sequence = w.seq"
 
 	causesSQL       = walkHead + causeStep + causeFrom + walkTail
 	effectsSQL      = walkHead + effectStep + effectFrom + walkTail

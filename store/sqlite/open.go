@@ -149,7 +149,7 @@ func (s *Store) enter(ctx context.Context) (_ context.Context, leave func(), err
 }
 
 func (s *Store) openReaders(ctx context.Context) error {
-	connector, err := driver.NewConnector(dsn(s.opts, "ro", "query_only(1)", "cache_size(-8192)", "temp_store(2)"))
+	connector, err := driver.NewConnector(dsn(s.opts, "ro", "query_only(1)", "cache_size(-8192)"))
 	if err != nil {
 		return err
 	}
