@@ -36,11 +36,13 @@ type job struct {
 	seal  *activeSegment
 	fault bool
 	drop  *segmentRef
+	// archived is set when a drop is tried again after its archive was made.
+	archived bool
 }
 
 const (
 	flushEvery = 250 * time.Millisecond // a cursor that moved is on disk after this time
-	retryEvery = 5 * time.Second        // after a spare could not be made
+	retryEvery = 5 * time.Second        // after something failed
 	recycleTmp = "recycle.tmp"
 	spareTmp   = "spare.tmp"
 )
@@ -112,26 +114,47 @@ func (k *keeper) run() {
 	}
 }
 
-// work does all jobs there are, then makes a spare; false says that no spare could be made.
+// work does all jobs there are, then makes a spare; false says that something has to be tried again later.
 func (k *keeper) work() bool {
-	for k.ctx.Err() == nil {
-		j, ok := k.pop()
-		if !ok {
-			break
-		}
-		if j.seal != nil {
-			k.l.note("seal a segment", k.sealFile(j.seal, j.fault))
-		} else {
-			k.l.note("drop a drained segment", k.dropFile(j.drop))
-		}
-	}
-	if k.hasSpare() {
-		return true
+	dropped := k.doJobs()
+	if k.ctx.Err() != nil || k.hasSpare() {
+		return dropped
 	}
 	err := k.makeSpare()
 	if err != nil && k.ctx.Err() == nil {
 		k.l.note("prepare the next segment", classify(err))
 		return false
+	}
+	return dropped
+}
+
+// doJobs stops at a segment that cannot be dropped: if a later one went before it, the log would have a hole when it
+// is opened again.
+func (k *keeper) doJobs() bool {
+	for k.ctx.Err() == nil {
+		j, ok := k.pop()
+		if !ok {
+			return true
+		}
+		if j.seal != nil {
+			k.l.note("seal a segment", k.sealFile(j.seal, j.fault))
+			continue
+		}
+		if k.l.opt.archives() && !j.archived {
+			// Without an archive the segment still goes: its records are where they should be, and the disk may need the space.
+			k.l.note("archive a drained segment", k.l.archive(k.ctx, j.drop))
+			j.archived = true
+		}
+		if k.ctx.Err() != nil {
+			return true // closing; the next Truncate begins again
+		}
+		if err := k.dropFile(j.drop); err != nil {
+			k.l.note("drop a drained segment", err)
+			k.mu.Lock()
+			k.jobs = append([]job{j}, k.jobs...)
+			k.mu.Unlock()
+			return false
+		}
 	}
 	return true
 }
@@ -160,27 +183,25 @@ func (k *keeper) sealFile(a *activeSegment, fault bool) error {
 }
 
 func (k *keeper) dropFile(ref *segmentRef) error {
-	var err error
-	if k.l.opt.archives() {
-		err = k.l.archive(k.ctx, ref)
-		if k.ctx.Err() != nil {
-			return nil // closing; the next Truncate begins again
-		}
-		// Without an archive the segment still goes: its records are where they should be, and the disk may need the space.
-	}
 	k.l.mu.Lock()
 	reusable := ref.readers == 0 && !ref.faulty && k.recycle == ""
 	k.l.mu.Unlock()
 	if !reusable {
-		return errors.Join(err, k.remove(ref.path))
+		return k.remove(ref.path)
 	}
 	// The name goes first, and durably: a file must never be found under its old name with new content.
 	tmp := filepath.Join(k.l.opt.Dir, recycleTmp)
-	if failed := k.l.fs.Rename(ref.path, tmp); failed != nil {
-		return errors.Join(err, failed)
+	err := k.l.fs.Rename(ref.path, tmp)
+	if errors.Is(err, fs.ErrNotExist) {
+		return k.l.fs.SyncDir(k.l.opt.Dir) // an earlier try got as far as this
 	}
-	k.recycle = tmp
-	return errors.Join(err, k.l.fs.SyncDir(k.l.opt.Dir))
+	if err == nil {
+		err = k.l.fs.SyncDir(k.l.opt.Dir)
+	}
+	if err == nil {
+		k.recycle = tmp
+	}
+	return err
 }
 
 // remove is durable before it returns, so that segments never vanish out of order.

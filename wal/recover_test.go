@@ -221,7 +221,9 @@ func recoveryCases() []recoveryCase {
 		{name: "foreign files are left alone",
 			damage: func(d disk, _, _ []string) { d.write("notes.txt", []byte("hello")); d.write("7.jsonl", []byte("{}")) }},
 		{name: "cursor file damaged", faults: []wal.FaultKind{wal.FaultCursor},
-			damage: func(d disk, _, _ []string) { d.write("cursors/dispatch.json", []byte(`{"name":"dispatch","position":9`)) }},
+			damage: func(d disk, _, _ []string) {
+				d.write("cursors/dispatch.json", []byte(`{"name":"dispatch","position":9`))
+			}},
 	}
 }
 

@@ -1,6 +1,7 @@
 package vfs
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -27,7 +28,7 @@ type Mem struct {
 // Op is one operation about to be done, shown to the hook.
 type Op struct {
 	Kind OpKind
-	Path string
+	Path string // of a file: its newest name, also after a rename while it was open
 	To   string // of a rename
 	Off  int64
 	Len  int
@@ -80,6 +81,7 @@ type nameChange struct{ set map[string]*memNode }
 
 // memNode is a file's bytes now, those that are durable, and the changes between them in order.
 type memNode struct {
+	path    string // its newest name
 	data    []byte
 	durable []byte
 	changes []byteChange
@@ -167,12 +169,12 @@ func (m *Mem) Open(path string, mode Mode) (File, error) {
 		case node == nil && mode != Create:
 			return &fs.PathError{Op: "open", Path: path, Err: fs.ErrNotExist}
 		case node == nil:
-			node = &memNode{}
+			node = &memNode{path: path}
 			dir.change(map[string]*memNode{name: node})
 		case mode == Create:
 			m.resize(node, 0)
 		}
-		f = &memFile{m: m, node: node, path: path, writable: mode != ReadOnly}
+		f = &memFile{m: m, node: node, writable: mode != ReadOnly}
 		return nil
 	})
 	if err != nil {
@@ -198,6 +200,7 @@ func (m *Mem) Rename(from, to string) error {
 		}
 		if filepath.Base(to) != name {
 			dir.change(map[string]*memNode{name: nil, filepath.Base(to): node})
+			node.path = to
 		}
 		return nil
 	})
@@ -281,10 +284,14 @@ func (m *Mem) Lock(path, holder string) (io.Closer, error) {
 		m.locks[path] = holder
 		return nil
 	})
-	if err != nil {
-		return nil, err
+	if err == nil {
+		return memLock{m, path}, nil
 	}
-	return memLock{m, path}, nil
+	var held *HeldError
+	if !errors.As(err, &held) {
+		_ = memLock{m, path}.Close() // a fault that happened all the same leaves nobody who could let go
+	}
+	return nil, err
 }
 
 type memLock struct {

@@ -3,6 +3,7 @@ package vfs
 import (
 	"maps"
 	"math/rand/v2"
+	"path/filepath"
 	"slices"
 )
 
@@ -40,6 +41,7 @@ func (m *Mem) CrashClone(c Crash) *Mem {
 			if nodes[node] == nil {
 				nodes[node] = c.survivor(node)
 			}
+			nodes[node].path = filepath.Join(path, name)
 			found.names[name] = nodes[node]
 		}
 		found.durable = maps.Clone(found.names)

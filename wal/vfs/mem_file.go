@@ -11,19 +11,24 @@ import (
 type memFile struct {
 	m        *Mem
 	node     *memNode
-	path     string
 	writable bool
 	closed   atomic.Bool
 }
 
 func (f *memFile) op(kind OpKind, off int64, n int, run func() error) error {
 	if f.closed.Load() {
-		return &fs.PathError{Op: string(kind), Path: f.path, Err: fs.ErrClosed}
+		return &fs.PathError{Op: string(kind), Path: f.path(), Err: fs.ErrClosed}
 	}
 	if kind.Changes() && kind != OpSync && !f.writable {
-		return &fs.PathError{Op: string(kind), Path: f.path, Err: fs.ErrPermission}
+		return &fs.PathError{Op: string(kind), Path: f.path(), Err: fs.ErrPermission}
 	}
-	return f.m.do(Op{Kind: kind, Path: f.path, Off: off, Len: n}, run)
+	return f.m.do(Op{Kind: kind, Path: f.path(), Off: off, Len: n}, run)
+}
+
+func (f *memFile) path() string {
+	f.m.mu.Lock()
+	defer f.m.mu.Unlock()
+	return f.node.path
 }
 
 func (f *memFile) ReadAt(p []byte, off int64) (n int, err error) {
@@ -43,7 +48,7 @@ func (f *memFile) WriteAt(p []byte, off int64) (n int, err error) {
 	if f.closed.Load() || !f.writable {
 		return 0, f.op(OpWrite, off, len(p), func() error { return nil })
 	}
-	fault, do := f.m.ask(Op{Kind: OpWrite, Path: f.path, Off: off, Len: len(p)})
+	fault, do := f.m.ask(Op{Kind: OpWrite, Path: f.path(), Off: off, Len: len(p)})
 	f.m.mu.Lock()
 	defer f.m.mu.Unlock()
 	if !do {
@@ -76,14 +81,14 @@ func (f *memFile) Size() (int64, error) {
 	f.m.mu.Lock()
 	defer f.m.mu.Unlock()
 	if f.closed.Load() {
-		return 0, &fs.PathError{Op: "stat", Path: f.path, Err: fs.ErrClosed}
+		return 0, &fs.PathError{Op: "stat", Path: f.node.path, Err: fs.ErrClosed}
 	}
 	return int64(len(f.node.data)), nil
 }
 
 func (f *memFile) Close() error {
 	if f.closed.Swap(true) {
-		return &fs.PathError{Op: "close", Path: f.path, Err: fs.ErrClosed}
+		return &fs.PathError{Op: "close", Path: f.path(), Err: fs.ErrClosed}
 	}
 	return nil
 }
