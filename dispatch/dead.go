@@ -1,6 +1,7 @@
 package dispatch
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -10,24 +11,25 @@ import (
 	"time"
 
 	"github.com/33god/bloodbank"
-	"github.com/33god/bloodbank/bus"
 	"github.com/33god/bloodbank/wal"
 )
 
 // DeadLetter is an event that the bus will not take, with the reason. It stays
 // until it is redriven.
 type DeadLetter struct {
-	// Number names the dead letter, from 1.
+	// Number names the dead letter, from 1; numbers rise with time.
 	Number    uint64              `json:"number"`
 	EventID   bloodbank.EventID   `json:"event_id"`
 	EventType bloodbank.EventType `json:"event_type"`
 	// Sequence is the event's place in the write-ahead log.
-	Sequence uint64    `json:"sequence"`
-	Reason   string    `json:"reason"`
+	Sequence uint64 `json:"sequence"`
+	Reason   string `json:"reason"`
+	// Attempts is how often it was sent to a bus that works; 0 for a record that
+	// is no event.
 	Attempts int       `json:"attempts"`
 	At       time.Time `json:"at"`
-	// Event is the wire form; Raw holds it instead where it is not JSON. Both
-	// are empty in lists.
+	// Event is the wire form, byte for byte; Raw holds it instead where it is not
+	// JSON. Both are empty in lists.
 	Event json.RawMessage `json:"event,omitempty"`
 	Raw   []byte          `json:"raw,omitempty"`
 }
@@ -53,39 +55,39 @@ type deadRecord struct {
 // OpenDeadLetters reads the log of dead letters. The caller keeps owning it.
 func OpenDeadLetters(ctx context.Context, log *wal.Log) (*DeadLetters, error) {
 	d := &DeadLetters{log: log, now: time.Now, open: make(map[uint64]DeadLetter), seqs: make(map[uint64]int)}
-	if log.Last() == 0 {
-		return d, nil
-	}
-	r, err := log.NewReader(max(log.First(), 1))
+	r, err := log.NewReader(0)
 	if err != nil {
 		return nil, bloodbank.Errorf(bloodbank.CodeUnavailable, "cannot read the dead letters: %w", err)
 	}
 	defer r.Close()
 	for {
 		record, ok, err := r.TryNext()
+		if err == nil {
+			err = ctx.Err()
+		}
 		if err != nil {
 			return nil, bloodbank.Errorf(bloodbank.CodeUnavailable, "cannot read the dead letters: %w", err)
 		}
 		if !ok {
-			return d, ctx.Err()
+			return d, nil
 		}
-		if err := d.replay(record); err != nil {
-			return nil, err
-		}
+		d.replay(record)
 	}
 }
 
-func (d *DeadLetters) replay(record wal.Record) error {
+// replay takes one record in. One that cannot be read is a dead letter like any
+// other: it is listed, and stops nothing.
+func (d *DeadLetters) replay(record wal.Record) {
 	var entry deadRecord
-	if err := json.Unmarshal(record.Data, &entry); err != nil {
-		return bloodbank.Errorf(bloodbank.CodeInternal, "dead letter record %d cannot be read: %w", record.Seq, err)
+	err := json.Unmarshal(record.Data, &entry)
+	if err != nil || entry.Dead == nil && entry.Closed == 0 {
+		entry = deadRecord{Dead: &DeadLetter{Reason: "the record of this dead letter cannot be read"}}
 	}
 	if entry.Dead != nil {
 		entry.Dead.Number = record.Seq
 		d.addLocked(*entry.Dead)
 	}
 	d.closeLocked(entry.Closed)
-	return nil
 }
 
 // Open counts the open dead letters.
@@ -95,8 +97,8 @@ func (d *DeadLetters) Open() int {
 	return len(d.open)
 }
 
-// List returns up to limit open dead letters with a number above after, oldest
-// first, without their events.
+// List returns up to limit open dead letters (all with a limit below 1) with a
+// number above after, oldest first, without their events.
 func (d *DeadLetters) List(after uint64, limit int) []DeadLetter {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -107,7 +109,10 @@ func (d *DeadLetters) List(after uint64, limit int) []DeadLetter {
 		}
 	}
 	slices.SortFunc(list, func(a, b DeadLetter) int { return cmp.Compare(a.Number, b.Number) })
-	return list[:min(limit, len(list))]
+	if limit > 0 {
+		list = list[:min(limit, len(list))]
+	}
+	return list
 }
 
 // Get returns one dead letter with its event.
@@ -124,15 +129,20 @@ func (d *DeadLetters) Get(number uint64) (DeadLetter, error) {
 	}
 	defer r.Close()
 	record, ok, err := r.TryNext()
+	if err == nil && (!ok || record.Seq != number) {
+		err = errNotThere
+	}
+	if err != nil {
+		return letter, bloodbank.Errorf(bloodbank.CodeUnavailable, "cannot read dead letter %d: %w", number, err)
+	}
 	var entry deadRecord
-	if err == nil && ok && record.Seq == number {
-		err = json.Unmarshal(record.Data, &entry)
+	if json.Unmarshal(record.Data, &entry) != nil || entry.Dead == nil {
+		letter.Raw = bytes.Clone(record.Data)
+		return letter, nil
 	}
-	if err != nil || entry.Dead == nil {
-		return letter, bloodbank.Errorf(bloodbank.CodeUnavailable, "cannot read dead letter %d: %w", number, cmp.Or(err, errNotThere))
-	}
-	entry.Dead.Number, entry.Dead.Event = number, entry.Event
-	return *entry.Dead, nil
+	letter = *entry.Dead
+	letter.Number, letter.Event = number, entry.Event
+	return letter, nil
 }
 
 var errNotThere = errors.New("its record is not there")
@@ -141,7 +151,7 @@ var errNotThere = errors.New("its record is not there")
 func (d *DeadLetters) add(ctx context.Context, m *message, reason string) error {
 	letter := DeadLetter{
 		EventID: m.bus.ID, EventType: m.bus.Type, Sequence: m.seq,
-		Reason: reason, Attempts: m.attempts + 1, At: d.now().UTC(),
+		Reason: reason, Attempts: m.attempts, At: d.now().UTC(),
 	}
 	event := m.bus.Data
 	if !json.Valid(event) {
@@ -170,7 +180,8 @@ func (d *DeadLetters) close(ctx context.Context, number uint64) error {
 		oldest = min(oldest, n)
 	}
 	d.mu.Unlock()
-	return d.log.Truncate(ctx, oldest-1)
+	_ = d.log.Truncate(ctx, oldest-1) // to save space; the next one does it as well
+	return nil
 }
 
 // append writes a record. The event is put in by hand, because an encoder would
@@ -195,6 +206,21 @@ func (d *DeadLetters) holds(sequence uint64) bool {
 	return d.seqs[sequence] > 0
 }
 
+// sequences returns the sequences above after and up to last whose events are
+// open dead letters, rising.
+func (d *DeadLetters) sequences(after, last uint64) []uint64 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var list []uint64
+	for seq := range d.seqs {
+		if after < seq && seq <= last {
+			list = append(list, seq)
+		}
+	}
+	slices.Sort(list)
+	return list
+}
+
 func (d *DeadLetters) addLocked(letter DeadLetter) {
 	letter.Event, letter.Raw = nil, nil
 	d.open[letter.Number] = letter
@@ -209,43 +235,5 @@ func (d *DeadLetters) closeLocked(number uint64) {
 	delete(d.open, number)
 	if d.seqs[letter.Sequence]--; d.seqs[letter.Sequence] == 0 {
 		delete(d.seqs, letter.Sequence)
-	}
-}
-
-// redrive is the wait for a dead letter that is sent again.
-type redrive struct {
-	number  uint64
-	verdict chan error
-}
-
-// Redrive sends a dead letter again, with the same event id, and waits for the
-// bus. On success the dead letter is closed; otherwise it stays.
-func (d *Dispatcher) Redrive(ctx context.Context, number uint64) error {
-	letter, err := d.o.Dead.Get(number)
-	if err != nil {
-		return err
-	}
-	if letter.Event == nil {
-		return bloodbank.Errorf(bloodbank.CodeInvalid, "dead letter %d is no event and cannot be sent: %s", number, letter.Reason)
-	}
-	m := newMessage(wal.Record{Data: letter.Event})
-	if m.refused != "" {
-		return bloodbank.Errorf(bloodbank.CodeInvalid, "dead letter %d cannot be sent: %s", number, m.refused)
-	}
-	m.key, m.redriven = "", &redrive{number: number, verdict: make(chan error, 1)}
-	d.mu.Lock()
-	d.redrives = append(d.redrives, m)
-	d.mu.Unlock()
-	d.nudge()
-	select {
-	case err := <-m.redriven.verdict:
-		if err != nil {
-			return err
-		}
-		return d.o.Dead.close(ctx, number)
-	case <-ctx.Done():
-		return bloodbank.Errorf(bloodbank.CodeTimeout, "dead letter %d was not confirmed in time; it stays listed: %w", number, context.Cause(ctx))
-	case <-d.done:
-		return bus.ErrClosed
 	}
 }

@@ -4,7 +4,9 @@
 //
 // Law: it is driven by the log's position alone, never by memory. Every accepted
 // sequence is in exactly one of pending, confirmed and dead, and the log keeps a
-// record until the bus can no longer lose it. It knows no store and no door.
+// record until the bus can no longer lose it. The events of a key are first
+// confirmed in the order in which they were accepted; a later one is not sent
+// while an earlier one is unsettled. It knows no store and no door.
 package dispatch
 
 import (
@@ -32,30 +34,36 @@ type Options struct {
 	// do not count.
 	MaxAttempts int
 	// Backoff is the first and MaxBackoff the longest delay before another
-	// attempt; 0 means 100 ms and 30 s. The delay doubles and is drawn at random
-	// from 0 to its full length.
+	// attempt; 0 means 100 ms and 30 s. The delay doubles, and a random part of
+	// it is taken, a tenth at the least.
 	Backoff, MaxBackoff time.Duration
-	// MaxParked bounds the messages that wait behind a stuck key; 0 means
-	// 10,000. When it is reached reading stops until the key moves.
+	// MaxParked bounds the messages in memory that wait: behind a stuck key, for
+	// another attempt or for the log of dead letters; 0 means 10,000. When it is
+	// reached reading the log stops until one of them moves; only to find a
+	// message that a bus which seems down takes, up to twice as many are read.
+	// What had been read or sent by then, a window and a batch, comes on top.
 	MaxParked int
 	Logger    *slog.Logger
 }
 
-// Dispatcher moves events from the log to the bus. Start it once.
+// Dispatcher moves events from the log to the bus. It lives once: a stopped
+// dispatcher stays stopped.
 type Dispatcher struct {
 	o    Options
 	cur  *wal.Cursor
-	done chan struct{}
-	stop context.CancelCauseFunc
-
-	mu       sync.Mutex
-	progress progress
-	results  []result
-	redrives []*message
-	fault    fault
-	broken   error // the log cannot be read any more
-
+	done chan struct{} // closed when the loop has ended
 	wake chan struct{} // holds one token: something for the loop to look at
+
+	mu        sync.Mutex
+	stop      context.CancelFunc // nil until started
+	stopped   bool
+	saved     bool // the final position is on disk
+	progress  progress
+	results   []result
+	redrives  []*message
+	redriving map[uint64]struct{} // the dead letters that are being sent again
+	fault     fault
+	broken    error // why the log cannot be read at the moment
 }
 
 // New returns a dispatcher that continues where its cursor stands.
@@ -72,70 +80,79 @@ func New(o Options) (*Dispatcher, error) {
 		return nil, bloodbank.Errorf(bloodbank.CodeUnavailable, "cannot read the dispatcher's position: %w", err)
 	}
 	position := cur.Position()
-	if first := o.Log.First(); first > 0 && position+1 < first {
+	if first := o.Log.First(); first > position+1 { // the log was truncated, the cursor is older
 		position = first - 1
 	}
-	d := &Dispatcher{o: o, cur: cur, done: make(chan struct{}), wake: make(chan struct{}, 1)}
-	d.progress.start(position)
+	d := &Dispatcher{
+		o: o, cur: cur, done: make(chan struct{}), wake: make(chan struct{}, 1),
+		progress: newProgress(position), redriving: make(map[uint64]struct{}),
+	}
+	for _, seq := range o.Dead.sequences(position, o.Log.Last()) {
+		d.progress.settle(seq, seq, verdict(true))
+	}
 	return d, nil
 }
 
 // Name is the name of the service.
 func (d *Dispatcher) Name() string { return "dispatch" }
 
-// Start begins to publish.
+// Start begins to publish. A bus that is down is no failure: events wait in the
+// log, and [Status] says so. On a started dispatcher it does nothing; after Stop
+// it fails with [bus.ErrClosed].
 func (d *Dispatcher) Start(ctx context.Context) error {
-	reader, err := d.o.Log.NewReader(d.progress.position + 1)
-	if err != nil {
-		return bloodbank.Errorf(bloodbank.CodeUnavailable, "cannot read the log from %d: %w", d.progress.position+1, err)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.stopped {
+		return bus.ErrClosed
 	}
-	held, err := d.recall(ctx)
-	if err != nil {
-		return err
+	if d.stop != nil {
+		return nil
 	}
-	ctx, d.stop = context.WithCancelCause(context.WithoutCancel(ctx))
+	f := feeder{d: d, next: d.progress.position + 1, out: make(chan []*message)}
+	if err := f.open(); err != nil {
+		return bloodbank.Errorf(bloodbank.CodeUnavailable, "cannot read the log from %d: %w", f.next, err)
+	}
+	l := newLoop(d, f.out)
+	ctx, d.stop = context.WithCancel(context.WithoutCancel(ctx))
 	go func() {
 		defer close(d.done)
-		defer reader.Close()
-		newLoop(d, held).run(ctx, reader)
+		var feeding sync.WaitGroup
+		feeding.Go(func() { f.run(ctx) })
+		l.run(ctx)
+		feeding.Wait()
 	}()
 	return nil
-}
-
-// recall asks the bus for what it took of the tail that is about to be sent
-// again.
-func (d *Dispatcher) recall(ctx context.Context) (map[bloodbank.EventID]struct{}, error) {
-	recaller, ok := d.o.Publisher.(bus.Recaller)
-	if !ok || d.o.Log.Last() <= d.progress.position || d.cur.SavedAt().IsZero() {
-		return nil, nil
-	}
-	// What follows the position was sent, if at all, after the position was
-	// saved, give or take the delay for which a confirm is held back.
-	since := d.cur.SavedAt().Add(-2*d.o.Publisher.Features().SafeDelay - time.Minute)
-	held, err := recaller.Recall(ctx, since)
-	if err != nil {
-		return nil, bloodbank.Errorf(bloodbank.CodeUnavailable, "cannot ask the bus what it holds: %w", err)
-	}
-	return held, nil
 }
 
 // Stop ends publishing and waits for the loop, within ctx. What is unconfirmed
 // stays pending in the log. It is idempotent.
 func (d *Dispatcher) Stop(ctx context.Context) error {
-	if d.stop == nil {
+	d.mu.Lock()
+	stop, saved := d.stop, d.saved
+	d.stopped = true
+	d.mu.Unlock()
+	if stop == nil || saved {
 		return nil
 	}
-	d.stop(bus.ErrClosed)
+	stop()
 	select {
 	case <-d.done:
-		return d.cur.Sync(ctx)
 	case <-ctx.Done():
 		return bloodbank.Errorf(bloodbank.CodeTimeout, "the dispatcher did not stop in time: %w", context.Cause(ctx))
 	}
+	if err := d.cur.Sync(ctx); err != nil {
+		return bloodbank.Errorf(bloodbank.CodeUnavailable, "cannot save the dispatcher's position; some events are sent twice at the next start: %w", err)
+	}
+	d.mu.Lock()
+	d.saved = true
+	d.mu.Unlock()
+	return nil
 }
 
 // Confirmed waits until the bus has confirmed the sequence. It returns nil at
-// once where it has, and an error with CodeUnavailable for a dead letter.
+// once where it has (even where ctx is over), ctx's error when that ends first,
+// and an error with CodeUnavailable for a dead letter or when the dispatcher
+// stops.
 func (d *Dispatcher) Confirmed(ctx context.Context, sequence uint64) error {
 	d.mu.Lock()
 	ch := d.progress.wait(sequence)
@@ -143,14 +160,18 @@ func (d *Dispatcher) Confirmed(ctx context.Context, sequence uint64) error {
 	if ch == nil {
 		return verdict(d.o.Dead.holds(sequence))
 	}
+	defer func() {
+		d.mu.Lock()
+		d.progress.forget(sequence, ch)
+		d.mu.Unlock()
+	}()
 	select {
 	case err := <-ch:
 		return err
 	case <-ctx.Done():
-		d.mu.Lock()
-		d.progress.forget(sequence, ch)
-		d.mu.Unlock()
 		return context.Cause(ctx)
+	case <-d.done:
+		return bloodbank.Errorf(bloodbank.CodeUnavailable, "the server is stopping; the event is sent after its next start")
 	}
 }
 
@@ -172,11 +193,12 @@ type Status struct {
 
 // Status returns a snapshot.
 func (d *Dispatcher) Status() Status {
+	last := d.o.Log.Last()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	s := Status{Position: d.progress.position, Safe: d.cur.Position(), Dead: d.o.Dead.Open()}
-	if last := d.o.Log.Last(); last > s.Position {
-		s.Lag = last - s.Position
+	if settled := s.Position + d.progress.countAhead(); last > settled {
+		s.Lag = last - settled
 	}
 	if d.broken != nil {
 		s.Fault = "cannot read the log: " + d.broken.Error()
@@ -186,24 +208,18 @@ func (d *Dispatcher) Status() Status {
 	return s
 }
 
-// fault is the state of the breaker: err is nil while it is closed.
-type fault struct {
-	err   error
-	retry time.Time
-	count int
-}
-
 // result is the verdict on one attempt, handed from the bus to the loop.
 type result struct {
-	m   *message
-	err error
+	m       *message
+	attempt int
+	err     error
 }
 
 // deliver takes the bus's answer. It runs on the driver's goroutine and so only
-// leaves a note.
-func (d *Dispatcher) deliver(m *message, err error) {
+// leaves a note. There are as many notes as the bus's window is wide.
+func (d *Dispatcher) deliver(r result) {
 	d.mu.Lock()
-	d.results = append(d.results, result{m, err}) // bounded by the bus's window
+	d.results = append(d.results, r)
 	d.mu.Unlock()
 	d.nudge()
 }

@@ -4,48 +4,124 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"time"
 
 	"github.com/33god/bloodbank"
 	"github.com/33god/bloodbank/bus"
 	"github.com/33god/bloodbank/wal"
 )
 
-// feed reads the log and hands its events to the loop, some at a time, until ctx
-// ends. Decoding here keeps it off the loop.
-func (d *Dispatcher) feed(ctx context.Context, r *wal.Reader, out chan<- []*message) {
-	for {
-		batch, err := readBatch(ctx, r)
-		if err != nil {
-			if ctx.Err() == nil && !errors.Is(err, wal.ErrClosed) {
-				d.o.Logger.Error("cannot read the log; dispatching stops until a restart", "error", err)
-				d.mu.Lock()
-				d.broken = err
-				d.mu.Unlock()
+const (
+	// feedBatch is how many messages the feeder hands over at once.
+	feedBatch = 64
+	// reopenAfter is how long to wait after the log could not be read.
+	reopenAfter = time.Second
+)
+
+// feeder reads the log and hands its events to the loop, some at a time, until
+// its context ends. Decoding here keeps it off the loop.
+type feeder struct {
+	d      *Dispatcher
+	next   uint64 // the sequence to read
+	out    chan []*message
+	reader *wal.Reader
+	err    error // of the reader, after the batch at hand
+}
+
+func (f *feeder) open() (err error) {
+	f.reader, err = f.d.o.Log.NewReader(f.next)
+	if errors.Is(err, wal.ErrTruncated) { // by somebody who knew that it may go
+		f.reader, err = f.d.o.Log.NewReader(0)
+	}
+	return err
+}
+
+func (f *feeder) run(ctx context.Context) {
+	defer f.close()
+	for ctx.Err() == nil {
+		batch, err := f.read(ctx)
+		if err == nil {
+			f.d.setBroken(nil)
+			select {
+			case f.out <- batch:
+			case <-ctx.Done():
 			}
-			return
+			continue
 		}
-		select {
-		case out <- batch:
-		case <-ctx.Done():
+		switch {
+		case ctx.Err() != nil, errors.Is(err, wal.ErrClosed):
 			return
+		case errors.Is(err, wal.ErrCorrupt): // the reader goes on behind the damage
+			f.d.o.Logger.Error("the log is damaged; see bb wal status", "error", err)
+		default:
+			f.d.setBroken(err)
+			f.d.o.Logger.Error("cannot read the log; it is tried again", "from", f.next, "in", reopenAfter, "error", err)
+			f.reopen(ctx)
 		}
 	}
 }
 
-func readBatch(ctx context.Context, r *wal.Reader) ([]*message, error) {
-	record, err := r.Next(ctx)
+func (f *feeder) reopen(ctx context.Context) {
+	f.close()
+	select {
+	case <-time.After(reopenAfter):
+		f.err = f.open()
+	case <-ctx.Done():
+	}
+}
+
+func (f *feeder) close() {
+	if f.reader != nil {
+		_ = f.reader.Close() // it only reads
+		f.reader = nil
+	}
+}
+
+// read waits for the next record and takes what is there behind it.
+func (f *feeder) read(ctx context.Context) ([]*message, error) {
+	if err := f.err; err != nil {
+		f.err = nil
+		return nil, err
+	}
+	record, err := f.reader.Next(ctx)
 	if err != nil {
 		return nil, err
 	}
-	batch := append(make([]*message, 0, feedBatch), newMessage(record))
-	for len(batch) < feedBatch {
-		record, ok, err := r.TryNext()
-		if err != nil || !ok {
-			return batch, nil // an error comes again with the next read
-		}
+	batch := make([]*message, 0, feedBatch)
+	for ok := true; ok; {
 		batch = append(batch, newMessage(record))
+		f.next = record.Seq + 1
+		if len(batch) == feedBatch {
+			break
+		}
+		record, ok, f.err = f.reader.TryNext()
+		ok = ok && f.err == nil
 	}
 	return batch, nil
+}
+
+func (d *Dispatcher) setBroken(err error) {
+	d.mu.Lock()
+	d.broken = err
+	d.mu.Unlock()
+}
+
+// message is an event between the log and the bus.
+type message struct {
+	seq uint64 // place in the log; 0 for a redriven dead letter
+	bus bus.Message
+	key string
+	// attempts counts the failures that are its own, not the bus's; probes how
+	// often it was sent to find out whether the bus works.
+	attempts, probes int
+	// sent numbers the times it was sent, and awaited is the one of them whose
+	// answer is to come; 0 for none.
+	sent, awaited int
+	due           time.Time // not to be sent before
+	// refused is why it cannot be sent; "" for an event.
+	refused string
+	// redriven is set for a dead letter that is sent again.
+	redriven *redrive
 }
 
 func newMessage(r wal.Record) *message {

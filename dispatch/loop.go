@@ -2,70 +2,51 @@ package dispatch
 
 import (
 	"context"
-	"errors"
-	"math/rand/v2"
 	"time"
 
 	"github.com/33god/bloodbank"
-	"github.com/33god/bloodbank/bus"
-	"github.com/33god/bloodbank/wal"
 )
-
-// feedBatch is how many messages the feeder hands over at once.
-const feedBatch = 64
-
-// message is an event between the log and the bus.
-type message struct {
-	seq      uint64 // place in the log; 0 for a redriven dead letter
-	bus      bus.Message
-	key      string
-	attempts int
-	due      time.Time // not to be sent before
-	// refused is why it cannot be sent at all; "" for a proper event.
-	refused string
-	// redriven is set for a dead letter that is sent again.
-	redriven *redrive
-}
 
 // loop is the state of the dispatching goroutine, which alone touches it.
 type loop struct {
-	d       *Dispatcher
-	in      chan []*message
-	held    map[bloodbank.EventID]struct{}
-	lines   map[string][]*message // busy keys, with who waits behind them
-	parked  int
-	retries retryQueue
-	probe   *message // with the breaker open: the one attempt under way
-	safe    safeMarks
+	d  *Dispatcher
+	in <-chan []*message
+
+	next  uint64 // the sequence that is to come from the log
+	old   uint64 // the newest sequence at start; up to here it may have been sent before
+	held  map[bloodbank.EventID]struct{}
+	lines map[string][]*message // busy keys, with who waits behind them
+	ready []*message            // whose turn has come
+	safe  safeMarks
+
+	parked   int        // messages in lines
+	retries  retryQueue // failed ones
+	unburied retryQueue // dead ones that could not be written down yet
+
+	probe *message // with the breaker open: the one attempt under way
+	lone  *message // the only one that failed since the last success
 }
 
-func newLoop(d *Dispatcher, held map[bloodbank.EventID]struct{}) *loop {
+func newLoop(d *Dispatcher, in <-chan []*message) *loop {
 	return &loop{
-		d: d, in: make(chan []*message), held: held, lines: make(map[string][]*message),
+		d: d, in: in, next: d.progress.position + 1, old: d.o.Log.Last(), lines: make(map[string][]*message),
 		safe: safeMarks{delay: d.o.Publisher.Features().SafeDelay},
 	}
 }
 
-// run is the dispatching goroutine. It owns the feeder and waits for it.
-func (l *loop) run(ctx context.Context, r *wal.Reader) {
-	fed := make(chan struct{})
-	go func() { defer close(fed); l.d.feed(ctx, r, l.in) }()
-	defer func() { <-fed }()
+func (l *loop) run(ctx context.Context) {
+	l.recall(ctx)
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for ctx.Err() == nil {
 		l.collect(ctx)
 		l.sendDue(ctx)
+		l.sendReady(ctx)
+		l.moveCursor(ctx)
 		timer.Reset(l.untilNext())
-		in := l.in
-		if l.open() || l.parked >= l.d.o.MaxParked {
-			in = nil // the log waits for us, at no cost
-		}
 		select {
-		case batch := <-in:
-			for _, m := range batch {
-				l.admit(ctx, m)
-			}
+		case batch := <-l.source():
+			l.admit(ctx, batch)
 		case <-l.d.wake:
 		case <-timer.C:
 		case <-ctx.Done():
@@ -73,14 +54,39 @@ func (l *loop) run(ctx context.Context, r *wal.Reader) {
 	}
 }
 
-// open reports whether the breaker is open: the bus is not taking messages.
-func (l *loop) open() bool { return l.d.fault.err != nil }
+// source is where new messages come from: nowhere while too many wait already,
+// or while the breaker is open, unless it has nothing else to try the bus with.
+// Then the log waits for us, at no cost.
+func (l *loop) source() <-chan []*message {
+	limit := l.d.o.MaxParked
+	if l.open() {
+		limit *= 2
+	}
+	if l.waiting() >= limit || l.open() && (l.retries.len() > 0 || !l.mayProbe()) {
+		return nil
+	}
+	return l.in
+}
 
-// admit takes a message from the log. A key that is busy keeps it waiting; the
-// other keys go on.
-func (l *loop) admit(ctx context.Context, m *message) {
-	if _, held := l.held[m.bus.ID]; held {
-		l.settle(ctx, m, nil)
+// waiting counts the messages in memory that are not on their way.
+func (l *loop) waiting() int { return l.parked + l.retries.len() + l.unburied.len() }
+
+func (l *loop) admit(ctx context.Context, batch []*message) {
+	for _, m := range batch {
+		l.admitOne(ctx, m)
+	}
+}
+
+// admitOne takes a message from the log. A key that is busy keeps it waiting;
+// the other keys go on.
+func (l *loop) admitOne(ctx context.Context, m *message) {
+	if m.seq > l.next {
+		l.skip(l.next, m.seq-1)
+	}
+	l.next = m.seq + 1
+	if m.seq > l.old {
+		l.held = nil // of no more use
+	} else if l.knownBefore(m) {
 		return
 	}
 	if m.key != "" {
@@ -94,21 +100,46 @@ func (l *loop) admit(ctx context.Context, m *message) {
 	l.send(ctx, m)
 }
 
+// skip settles sequences that the log does not hold any more: their bytes were
+// damaged and lie in the quarantine. Waiting for them would keep everything
+// behind them in the log for ever.
+func (l *loop) skip(from, to uint64) {
+	l.d.o.Logger.Error("the log does not hold these events; look into its quarantine with bb wal status", "from", from, "to", to)
+	l.d.mu.Lock()
+	defer l.d.mu.Unlock()
+	l.d.progress.settle(from, to, bloodbank.Errorf(bloodbank.CodeUnavailable, "the event's record was damaged; see bb wal status"))
+}
+
+// knownBefore reports whether an earlier life of the dispatcher had done with m:
+// it is a dead letter, settled since New, or else the bus holds it.
+func (l *loop) knownBefore(m *message) bool {
+	if l.d.progress.settled(m.seq) {
+		return true
+	}
+	if _, held := l.held[m.bus.ID]; !held {
+		return false
+	}
+	l.d.mu.Lock()
+	defer l.d.mu.Unlock()
+	l.d.progress.settle(m.seq, m.seq, nil)
+	return true
+}
+
 // send makes one attempt. Its outcome comes through deliver, or at once.
 func (l *loop) send(ctx context.Context, m *message) {
 	if m.refused != "" {
 		l.bury(ctx, m, m.refused)
 		return
 	}
-	if l.open() {
-		if l.probe != nil || time.Now().Before(l.d.fault.retry) {
-			l.retries.push(m)
-			return
-		}
-		l.probe = m
+	if l.open() && !l.claimProbe(m) {
+		return
 	}
-	err := l.d.o.Publisher.Publish(ctx, m.bus, func(err error) { l.d.deliver(m, err) })
+	m.sent++
+	m.awaited = m.sent
+	attempt := m.sent
+	err := l.d.o.Publisher.Publish(ctx, m.bus, func(err error) { l.d.deliver(result{m, attempt, err}) })
 	if err != nil {
+		m.awaited = 0
 		l.fail(ctx, m, err)
 	}
 }
@@ -120,6 +151,10 @@ func (l *loop) collect(ctx context.Context) {
 	l.d.results, l.d.redrives = nil, nil
 	l.d.mu.Unlock()
 	for _, r := range results {
+		if r.m.awaited != r.attempt {
+			continue // a second answer to an attempt
+		}
+		r.m.awaited = 0
 		if r.err == nil {
 			l.succeed(ctx, r.m)
 		} else {
@@ -127,132 +162,83 @@ func (l *loop) collect(ctx context.Context) {
 		}
 	}
 	for _, m := range redrives {
-		l.send(ctx, m)
+		l.redrive(ctx, m)
 	}
-	l.moveCursor(ctx)
 }
 
 func (l *loop) succeed(ctx context.Context, m *message) {
+	l.lone = nil
 	l.closeBreaker()
-	l.settle(ctx, m, nil)
-}
-
-// fail decides what becomes of a failed attempt: nothing when we are stopping, a
-// dead letter when the bus refuses this message or has failed it too often, else
-// another attempt later.
-func (l *loop) fail(ctx context.Context, m *message, err error) {
-	switch {
-	case ctx.Err() != nil || errors.Is(err, bus.ErrClosed):
-	case errors.Is(err, bus.ErrRejected):
-		l.closeBreaker()
-		l.bury(ctx, m, err.Error())
-	case l.open() && m != l.probe:
-		l.retries.push(m) // was under way when the breaker opened
-	case l.d.o.Publisher.Check(ctx) != nil:
-		l.trip(err)
-		l.retries.push(m)
-	default: // the bus works, so the failure is this message's own
-		l.closeBreaker()
-		m.attempts++
-		if m.attempts >= l.d.o.MaxAttempts {
-			l.bury(ctx, m, err.Error())
-			return
-		}
-		m.due = time.Now().Add(l.delay(m.attempts))
-		l.retries.push(m)
+	if m.redriven != nil {
+		l.finish(m, l.d.o.Dead.close(ctx, m.redriven.number))
+		return
 	}
+	l.settle(m, nil)
 }
 
-func (l *loop) closeBreaker() {
-	l.probe = nil
-	if l.open() {
-		l.d.o.Logger.Info("the bus takes messages again")
-		l.setFault(fault{})
+// bury writes a dead letter. Until that is on disk the message stays pending,
+// and its key waits.
+func (l *loop) bury(ctx context.Context, m *message, reason string) {
+	if m.redriven != nil {
+		l.finish(m, bloodbank.Errorf(bloodbank.CodeUnavailable, "the bus refused it again, so it stays listed: %s", reason))
+		return
 	}
-}
-
-// trip opens the breaker, or keeps it open for longer after a failed probe.
-func (l *loop) trip(err error) {
-	l.probe = nil
-	f := l.d.fault
-	f.count++
-	f.err, f.retry = err, time.Now().Add(l.delay(f.count))
-	if f.count == 1 {
-		l.d.o.Logger.Warn("the bus does not take messages; they stay in the log", "error", err)
+	m.refused = reason
+	err := l.d.o.Dead.add(ctx, m, reason)
+	if err == nil {
+		l.d.o.Logger.Warn("an event became a dead letter", "event_id", m.bus.ID, "sequence", m.seq, "reason", reason)
+		l.settle(m, verdict(true))
+		return
 	}
-	l.setFault(f)
+	if ctx.Err() != nil {
+		return
+	}
+	m.due = time.Now().Add(l.d.o.MaxBackoff)
+	l.d.o.Logger.Error("cannot write a dead letter; it is tried again", "sequence", m.seq, "at", m.due, "error", err)
+	l.unburied.push(m)
 }
 
-func (l *loop) setFault(f fault) {
+// settle ends a message's way and lets the next one of its key go.
+func (l *loop) settle(m *message, outcome error) {
 	l.d.mu.Lock()
-	l.d.fault = f
+	l.d.progress.settle(m.seq, m.seq, outcome)
 	l.d.mu.Unlock()
+	if m.key == "" {
+		return
+	}
+	line := l.lines[m.key]
+	if len(line) == 0 {
+		delete(l.lines, m.key)
+		return
+	}
+	l.lines[m.key] = line[1:]
+	l.parked--
+	l.ready = append(l.ready, line[0])
 }
 
-// delay is exponential with full jitter, but never less than a tenth of its
-// length, so that a probe does not spin.
-func (l *loop) delay(attempt int) time.Duration {
-	full := l.d.o.MaxBackoff
-	if shift := attempt - 1; shift < 20 && l.d.o.Backoff<<shift < full {
-		full = l.d.o.Backoff << shift
+// sendReady lets those go whose turn has come. It is a loop, not a recursion:
+// one that is refused at once makes the next one ready.
+func (l *loop) sendReady(ctx context.Context) {
+	for len(l.ready) > 0 && ctx.Err() == nil {
+		m := l.ready[0]
+		l.ready = l.ready[1:]
+		l.send(ctx, m)
 	}
-	return full/10 + rand.N(full-full/10)
 }
 
 // sendDue makes the attempts whose time has come, the oldest first. With the
 // breaker open that is one at the most.
 func (l *loop) sendDue(ctx context.Context) {
 	now := time.Now()
+	for _, m := range l.unburied.takeDue(now) {
+		l.bury(ctx, m, m.refused)
+	}
 	if l.open() {
-		if l.probe == nil && !now.Before(l.d.fault.retry) && l.retries.len() > 0 {
-			l.send(ctx, l.retries.popOldest())
-		}
+		l.sendProbe(ctx)
 		return
 	}
 	for _, m := range l.retries.takeDue(now) {
 		l.send(ctx, m)
-	}
-}
-
-// bury writes a dead letter. Until that is on disk the message stays pending.
-func (l *loop) bury(ctx context.Context, m *message, reason string) {
-	if m.redriven != nil {
-		l.settle(ctx, m, bloodbank.Errorf(bloodbank.CodeUnavailable, "the bus refused it again: %s", reason))
-		return
-	}
-	err := l.d.o.Dead.add(ctx, m, reason)
-	if err == nil {
-		l.d.o.Logger.Warn("an event became a dead letter", "event_id", m.bus.ID, "sequence", m.seq, "reason", reason)
-		l.settle(ctx, m, verdict(true))
-		return
-	}
-	if ctx.Err() != nil {
-		return
-	}
-	l.d.o.Logger.Error("cannot write a dead letter; will try again", "sequence", m.seq, "error", err)
-	m.refused = reason
-	m.due = time.Now().Add(l.d.o.MaxBackoff)
-	l.retries.push(m)
-}
-
-// settle ends a message's way and lets the next one of its key go.
-func (l *loop) settle(ctx context.Context, m *message, outcome error) {
-	if m.redriven != nil {
-		m.redriven.verdict <- outcome
-		return
-	}
-	l.d.mu.Lock()
-	l.d.progress.settle(m.seq, outcome != nil)
-	l.d.mu.Unlock()
-	line, busy := l.lines[m.key]
-	switch {
-	case m.key == "" || !busy:
-	case len(line) == 0:
-		delete(l.lines, m.key)
-	default:
-		l.lines[m.key] = line[1:]
-		l.parked--
-		l.send(ctx, line[0])
 	}
 }
 
@@ -271,15 +257,17 @@ func (l *loop) moveCursor(ctx context.Context) {
 // untilNext is how long the loop may sleep when nothing happens.
 func (l *loop) untilNext() time.Duration {
 	next := time.Hour
-	if l.open() {
-		if l.probe == nil {
-			next = time.Until(l.d.fault.retry)
+	consider := func(due time.Time, ok bool) {
+		if ok {
+			next = max(min(next, time.Until(due)), 0)
 		}
-	} else if due, ok := l.retries.nextDue(); ok {
-		next = time.Until(due)
 	}
-	if due, ok := l.safe.nextDue(); ok {
-		next = min(next, time.Until(due))
+	if l.open() {
+		consider(l.d.fault.retry, l.probe == nil && !l.mayProbe())
+	} else {
+		consider(l.retries.nextDue())
 	}
-	return max(next, 0)
+	consider(l.unburied.nextDue())
+	consider(l.safe.nextDue())
+	return next
 }

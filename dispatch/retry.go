@@ -1,44 +1,44 @@
 package dispatch
 
 import (
+	"cmp"
 	"slices"
 	"time"
 )
 
-// retryQueue holds messages that wait for another attempt, oldest first. It is
-// bounded by the bus's window plus the number of parked keys.
+// retryQueue holds messages that wait for another attempt, sorted by due time,
+// then by sequence.
 type retryQueue struct {
-	waiting []*message // sorted by seq
+	waiting []*message
 }
 
 func (q *retryQueue) len() int { return len(q.waiting) }
 
 func (q *retryQueue) push(m *message) {
-	i, _ := slices.BinarySearchFunc(q.waiting, m.seq, func(w *message, seq uint64) int {
-		if w.seq < seq {
-			return -1
-		}
-		return 1
+	i, _ := slices.BinarySearchFunc(q.waiting, m, func(a, b *message) int {
+		return cmp.Or(a.due.Compare(b.due), cmp.Compare(a.seq, b.seq))
 	})
 	q.waiting = slices.Insert(q.waiting, i, m)
 }
 
-func (q *retryQueue) popOldest() *message {
-	m := q.waiting[0]
-	q.waiting = q.waiting[1:]
+// take removes and returns one.
+func (q *retryQueue) take(i int) *message {
+	m := q.waiting[i]
+	q.waiting = slices.Delete(q.waiting, i, i+1)
 	return m
 }
 
 // takeDue removes and returns the messages whose time has come.
 func (q *retryQueue) takeDue(now time.Time) []*message {
-	var due []*message
-	q.waiting = slices.DeleteFunc(q.waiting, func(m *message) bool {
-		if m.due.After(now) {
-			return false
-		}
-		due = append(due, m)
-		return true
-	})
+	n := 0
+	for n < len(q.waiting) && !q.waiting[n].due.After(now) {
+		n++
+	}
+	if n == 0 {
+		return nil
+	}
+	due := slices.Clone(q.waiting[:n])
+	q.waiting = slices.Delete(q.waiting, 0, n)
 	return due
 }
 
@@ -46,13 +46,19 @@ func (q *retryQueue) nextDue() (time.Time, bool) {
 	if len(q.waiting) == 0 {
 		return time.Time{}, false
 	}
-	next := q.waiting[0].due
-	for _, m := range q.waiting[1:] {
-		if m.due.Before(next) {
-			next = m.due
+	return q.waiting[0].due, true
+}
+
+// leastProbed returns the index of the message that has been a probe least
+// often, the oldest of them; -1 where there is none.
+func (q *retryQueue) leastProbed() int {
+	best := -1
+	for i, m := range q.waiting {
+		if best < 0 || cmp.Or(cmp.Compare(m.probes, q.waiting[best].probes), cmp.Compare(m.seq, q.waiting[best].seq)) < 0 {
+			best = i
 		}
 	}
-	return next, true
+	return best
 }
 
 // safeMarks remembers when the position stood where, to tell which sequences
@@ -68,7 +74,8 @@ type safeMark struct {
 	due      time.Time
 }
 
-// pass notes the position and returns the newest one that is safe.
+// pass notes the position and returns the newest one that is safe, where that
+// has moved.
 func (s *safeMarks) pass(position uint64, now time.Time) (safe uint64, moved bool) {
 	if position > s.last {
 		due := now.Add(s.delay)
