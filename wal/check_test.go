@@ -20,6 +20,13 @@ type ledger struct {
 	highest uint64
 }
 
+// reporter is what testing.T and rapid.T have in common.
+type reporter interface {
+	Helper()
+	Errorf(format string, args ...any)
+	Fatalf(format string, args ...any)
+}
+
 func newLedger() *ledger { return &ledger{asked: map[string]bool{}, acked: map[uint64]string{}} }
 
 func (g *ledger) ask(record string) {
@@ -28,7 +35,7 @@ func (g *ledger) ask(record string) {
 	g.asked[record] = true
 }
 
-func (g *ledger) ack(t testing.TB, seq uint64, record string) {
+func (g *ledger) ack(t reporter, seq uint64, record string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if other, twice := g.acked[seq]; twice {
@@ -39,7 +46,7 @@ func (g *ledger) ack(t testing.TB, seq uint64, record string) {
 }
 
 // append appends through the log and keeps book.
-func (g *ledger) append(ctx context.Context, t testing.TB, l *wal.Log, record string) error {
+func (g *ledger) append(ctx context.Context, t reporter, l *wal.Log, record string) error {
 	g.ask(record)
 	seq, err := l.Append(ctx, []byte(record))
 	if err == nil {
@@ -48,7 +55,7 @@ func (g *ledger) append(ctx context.Context, t testing.TB, l *wal.Log, record st
 	return err
 }
 
-func (g *ledger) appendBatch(ctx context.Context, t testing.TB, l *wal.Log, records []string) error {
+func (g *ledger) appendBatch(ctx context.Context, t reporter, l *wal.Log, records []string) error {
 	var data [][]byte
 	for _, r := range records {
 		g.ask(r)
@@ -66,7 +73,7 @@ func (g *ledger) appendBatch(ctx context.Context, t testing.TB, l *wal.Log, reco
 // check re-reads everything through a reader and tests every invariant: all that was acknowledged from the first
 // readable record on is there, byte for byte; sequences rise; nothing is there that was never asked for. It returns the
 // records by sequence.
-func (g *ledger) check(t testing.TB, l *wal.Log) map[uint64]string {
+func (g *ledger) check(t reporter, l *wal.Log) map[uint64]string {
 	t.Helper()
 	first, last := l.First(), l.Last()
 	found := map[uint64]string{}
