@@ -61,11 +61,12 @@ func BenchmarkRatios(b *testing.B) {
 	b.ReportMetric(loads[2].median()/loads[0].median(), "validated:noop")
 	b.ReportMetric(loads[2].median()/loads[1].median(), "validated:durable")
 	b.ReportMetric(loads[3].median()/loads[2].median(), "array:validated")
+	b.ReportMetric(loads[4].median()/loads[0].median(), "door:noop")
 }
 
 // BenchmarkPublish is one kind of request at a time, for a profile.
 func BenchmarkPublish(b *testing.B) {
-	for i, name := range []string{"noop", "durable", "validated", "array"} {
+	for i, name := range []string{"noop", "durable", "validated", "array", "door"} {
 		b.Run(name, func(b *testing.B) {
 			l := newLoads(b)[i]
 			for b.Loop() {
@@ -84,11 +85,15 @@ func newLoads(b *testing.B) []*load {
 	event := []byte(benchEvent)
 	array := []byte("[" + strings.TrimSuffix(strings.Repeat(benchEvent+",", benchArray), ",") + "]")
 	noop := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusAccepted) })
+	idle := httpapi.New(httpapi.Options{Gateway: acceptFunc(func(_ context.Context, r []gateway.Request) ([]bloodbank.Receipt, error) {
+		return make([]bloodbank.Receipt, len(r)), nil
+	})})
 	return []*load{
 		newLoad(b, "noop", noop, event, 1),
 		newLoad(b, "durable", durable(b, acceptAll{}, registry), event, 1),
 		newLoad(b, "validated", durable(b, registry, registry), event, 1),
 		newLoad(b, "array", durable(b, registry, registry), array, benchArray),
+		newLoad(b, "door", idle, event, 1), // reads, decodes, answers; accepts nothing
 	}
 }
 
@@ -121,10 +126,8 @@ func newLoad(b *testing.B, name string, handler http.Handler, body []byte, event
 	if err != nil {
 		b.Fatal(err)
 	}
-	server := &http.Server{Handler: handler, ReadTimeout: time.Minute, WriteTimeout: time.Minute}
-	if s, ok := handler.(*httpapi.Server); ok {
-		server = s.HTTPServer()
-	}
+	server := httpapi.New(httpapi.Options{}).HTTPServer() // the same limits for all
+	server.Handler = handler
 	var served sync.WaitGroup
 	served.Go(func() { _ = server.Serve(listener) })
 	b.Cleanup(func() { _ = server.Close(); served.Wait() })

@@ -57,15 +57,12 @@ func nothingBehind(rest []byte) error {
 // the last index.
 func endOfText(data []byte, i int) int {
 	for i++; i < len(data); i++ {
-		n := bytes.IndexAny(data[i:], `"\`)
-		if n < 0 {
-			break
-		}
-		i += n
 		if data[i] == '"' {
 			return i
 		}
-		i++ // the escaped byte
+		if data[i] == '\\' {
+			i++ // the escaped byte
+		}
 	}
 	return len(data) - 1
 }
