@@ -44,7 +44,7 @@ func (g *Gateway) prepare(r *Request) (bloodbank.Envelope, pendingEvent, error) 
 		return e, p, err
 	}
 	record, err := e.AppendJSON(make([]byte, 0, 512+len(e.Payload)))
-	if err == nil {
+	if err == nil && !r.Decoded {
 		err = checkRecord(&e, record)
 	}
 	if err == nil && len(record) > g.o.MaxEvent {
@@ -99,9 +99,8 @@ func (g *Gateway) checkPayload(r *Request, e *bloodbank.Envelope) error {
 	}
 }
 
-// checkRecord makes sure that everybody behind the log can read the record. What
-// comes from a door was decoded; an envelope made by a program may hold anything
-// in its raw parts. The quick test covers an envelope whose only raw part is the
+// checkRecord makes sure that everybody behind the log can read the record of an
+// envelope that was made by a program, which may hold anything in its raw parts. The quick test covers an envelope whose only raw part is the
 // payload.
 func checkRecord(e *bloodbank.Envelope, record []byte) error {
 	plain := e.AgentContext == nil && len(e.Source.Meta)+len(e.Source.Extra)+len(e.Extra) == 0

@@ -89,6 +89,9 @@ type Request struct {
 	// SkipValidation does not hold this event's payload against a schema. It
 	// must be JSON all the same.
 	SkipValidation bool
+	// Decoded says that the envelope's raw parts came out of the decoder as they
+	// are, so that they need not be parsed again.
+	Decoded bool
 	// App and SourceType stamp an envelope without a source; "" means bb and
 	// manual.
 	App        string

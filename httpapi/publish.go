@@ -83,6 +83,7 @@ func (s *Server) publishPayload(w http.ResponseWriter, r *http.Request) {
 func (s *Server) accept(w http.ResponseWriter, r *http.Request, b *body, p publishing, many bool) {
 	for i := range b.requests {
 		request := &b.requests[i]
+		request.Decoded = true
 		request.Ack, request.Permissive, request.SkipValidation, request.App = p.wait, p.permissive, p.skip, appName
 		if len(request.Envelope.CorrelationIDs) == 0 {
 			request.Envelope.CorrelationIDs = p.parents
