@@ -35,7 +35,7 @@ func (l *loop) claimProbe(m *message) bool {
 		l.finish(m, bloodbank.Errorf(bloodbank.CodeUnavailable, "the bus does not take messages at the moment, so it stays listed: %w", l.d.fault.err))
 		return false
 	case !l.mayProbe():
-		l.retries.push(m)
+		l.postpone(m)
 		return false
 	}
 	l.probe = m
@@ -78,10 +78,10 @@ func (l *loop) fail(ctx context.Context, m *message, err error) {
 	case m.redriven != nil:
 		l.finish(m, bloodbank.Errorf(bloodbank.CodeUnavailable, "the bus did not confirm it, so it stays listed: %w", err))
 	case l.open() && m != l.probe: // was under way when the breaker opened
-		l.retries.push(m)
+		l.postpone(m)
 	case l.busAtFault(ctx, m):
 		l.trip(err)
-		l.retries.push(m)
+		l.postpone(m)
 	default:
 		if l.open() {
 			l.trip(err)
@@ -92,7 +92,7 @@ func (l *loop) fail(ctx context.Context, m *message, err error) {
 			return
 		}
 		m.due = time.Now().Add(l.delay(m.attempts))
-		l.retries.push(m)
+		l.postpone(m)
 	}
 }
 

@@ -21,6 +21,7 @@ const (
 	slow     action = "slow"     // confirm, after a while
 	twice    action = "twice"    // confirm, and then answer again: first well, then badly
 	lose     action = "lose"     // fail, not stored
+	nack     action = "nack"     // fail this one alone, not stored
 	happened action = "happened" // fail, but stored
 	refuse   action = "refuse"   // Publish itself fails
 	reject   action = "reject"   // for good
@@ -33,7 +34,6 @@ const (
 var (
 	errLost  = errors.New("connection lost")
 	errDown  = errors.New("bus is down")
-	errFull  = errors.New("bus is full")
 	errTwice = errors.New("second answer")
 )
 
@@ -42,6 +42,7 @@ var (
 type broker struct {
 	safeDelay time.Duration
 	forgetful bool // cannot say what it holds
+	ordered   bool // keeps the order of publishing: a message that is lost takes all after it along
 
 	mu        sync.Mutex
 	down      bool // fails everything, and says so when asked
@@ -50,11 +51,13 @@ type broker struct {
 	always    map[bloodbank.EventID]action // before the script
 	stored    map[bloodbank.EventID]time.Time
 	ever      map[bloodbank.EventID]bool
-	order     []bloodbank.EventID // of the first storing
+	rejected  map[bloodbank.EventID]bool // are as good as dead, so they have no place in an order
+	order     []bloodbank.EventID        // of the first storing
 	told      map[bloodbank.EventID]time.Time
 	toldOrder []bloodbank.EventID // of the first confirms
 	calls     map[bloodbank.EventID]int
 	total     int
+	losing    int // answers to lost messages that are still to come
 	checks    int
 	recalled  []time.Time
 	recallErr error
@@ -63,7 +66,7 @@ type broker struct {
 func newBroker() *broker {
 	return &broker{
 		always: make(map[bloodbank.EventID]action), stored: make(map[bloodbank.EventID]time.Time),
-		ever: make(map[bloodbank.EventID]bool), told: make(map[bloodbank.EventID]time.Time), calls: make(map[bloodbank.EventID]int),
+		ever: make(map[bloodbank.EventID]bool), rejected: make(map[bloodbank.EventID]bool), told: make(map[bloodbank.EventID]time.Time), calls: make(map[bloodbank.EventID]int),
 	}
 }
 
@@ -123,11 +126,26 @@ func (b *broker) next(id bloodbank.EventID) action {
 	default:
 		a = confirm
 	}
+	if b.ordered && b.losing > 0 { // the connection is gone until it has said so of all
+		a = lose
+	}
 	switch a {
 	case confirm, slow, twice, happened, silent:
 		b.storeLocked(id)
 	}
+	switch a {
+	case lose, happened:
+		b.losing++
+	case reject:
+		b.rejected[id] = true
+	}
 	return a
+}
+
+func (b *broker) lost() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.losing--
 }
 
 func (b *broker) confirmed(id bloodbank.EventID) {
@@ -173,8 +191,10 @@ func (l *life) Publish(ctx context.Context, m bus.Message, done func(error)) err
 		answer(nil)
 		answer(errTwice)
 		time.AfterFunc(10*time.Millisecond, func() { answer(nil) })
-	case lose, happened:
+	case nack:
 		time.AfterFunc(5*time.Millisecond, func() { answer(errLost) })
+	case lose, happened:
+		time.AfterFunc(5*time.Millisecond, func() { answer(errLost); l.b.lost() })
 	case refuse:
 		return errLost
 	case reject:
@@ -200,7 +220,9 @@ func (l *life) Check(context.Context) error {
 	return nil
 }
 
-func (l *life) Features() bus.Features { return bus.Features{Name: "fake", SafeDelay: l.b.safeDelay} }
+func (l *life) Features() bus.Features {
+	return bus.Features{Name: "fake", SafeDelay: l.b.safeDelay, Ordered: l.b.ordered}
+}
 
 func (l *life) Close(context.Context) error { return nil }
 

@@ -4,9 +4,9 @@
 //
 // Law: it is driven by the log's position alone, never by memory. Every accepted
 // sequence is in exactly one of pending, confirmed and dead, and the log keeps a
-// record until the bus can no longer lose it. The events of a key are first
-// confirmed in the order in which they were accepted; a later one is not sent
-// while an earlier one is unsettled. It knows no store and no door.
+// record until the bus can no longer lose it. The events of a key reach the bus
+// in the order in which they were accepted: see line. It knows no store and no
+// door.
 package dispatch
 
 import (

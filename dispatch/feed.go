@@ -126,6 +126,15 @@ type message struct {
 
 func newMessage(r wal.Record) *message {
 	m := &message{seq: r.Seq, bus: bus.Message{Data: bytes.Clone(r.Data)}}
+	if m.peek() {
+		return m
+	}
+	return m.decode()
+}
+
+// decode is peek for anything else.
+func (m *message) decode() *message {
+	m.bus = bus.Message{Data: m.bus.Data}
 	e, err := bloodbank.DecodeEnvelope(m.bus.Data)
 	if err != nil {
 		m.refused = "the record is no event: " + err.Error()

@@ -15,11 +15,12 @@ type loop struct {
 	next  uint64 // the sequence that is to come from the log
 	old   uint64 // the newest sequence at start; up to here it may have been sent before
 	held  map[bloodbank.EventID]struct{}
-	lines map[string][]*message // busy keys, with who waits behind them
-	ready []*message            // whose turn has come
+	lines map[string]*line // busy keys
+	width int              // of a line
+	ready []*message       // whose turn has come
 	safe  safeMarks
 
-	parked   int        // messages in lines
+	parked   int        // messages that wait in lines
 	retries  retryQueue // failed ones
 	unburied retryQueue // dead ones that could not be written down yet
 
@@ -28,10 +29,15 @@ type loop struct {
 }
 
 func newLoop(d *Dispatcher, in <-chan []*message) *loop {
-	return &loop{
-		d: d, in: in, next: d.progress.position + 1, old: d.o.Log.Last(), lines: make(map[string][]*message),
-		safe: safeMarks{delay: d.o.Publisher.Features().SafeDelay},
+	f := d.o.Publisher.Features()
+	l := &loop{
+		d: d, in: in, next: d.progress.position + 1, old: d.o.Log.Last(), lines: make(map[string]*line), width: 1,
+		safe: safeMarks{delay: f.SafeDelay},
 	}
+	if f.Ordered {
+		l.width = lineWidth
+	}
+	return l
 }
 
 func (l *loop) run(ctx context.Context) {
@@ -58,11 +64,7 @@ func (l *loop) run(ctx context.Context) {
 // or while the breaker is open, unless it has nothing else to try the bus with.
 // Then the log waits for us, at no cost.
 func (l *loop) source() <-chan []*message {
-	limit := l.d.o.MaxParked
-	if l.open() {
-		limit *= 2
-	}
-	if l.waiting() >= limit || l.open() && (l.retries.len() > 0 || !l.mayProbe()) {
+	if l.waiting() >= l.d.o.MaxParked || l.open() && (l.retries.len() > 0 || !l.mayProbe()) {
 		return nil
 	}
 	return l.in
@@ -89,15 +91,9 @@ func (l *loop) admitOne(ctx context.Context, m *message) {
 	} else if l.knownBefore(m) {
 		return
 	}
-	if m.key != "" {
-		if line, busy := l.lines[m.key]; busy {
-			l.lines[m.key] = append(line, m)
-			l.parked++
-			return
-		}
-		l.lines[m.key] = nil
+	if m.key == "" || l.enter(m) {
+		l.send(ctx, m)
 	}
-	l.send(ctx, m)
 }
 
 // skip settles sequences that the log does not hold any more: their bytes were
@@ -196,24 +192,15 @@ func (l *loop) bury(ctx context.Context, m *message, reason string) {
 	m.due = time.Now().Add(l.d.o.MaxBackoff)
 	l.d.o.Logger.Error("cannot write a dead letter; it is tried again", "sequence", m.seq, "at", m.due, "error", err)
 	l.unburied.push(m)
+	l.halt(m)
 }
 
-// settle ends a message's way and lets the next one of its key go.
+// settle ends a message's way and lets the next ones of its key go.
 func (l *loop) settle(m *message, outcome error) {
 	l.d.mu.Lock()
 	l.d.progress.settle(m.seq, m.seq, outcome)
 	l.d.mu.Unlock()
-	if m.key == "" {
-		return
-	}
-	line := l.lines[m.key]
-	if len(line) == 0 {
-		delete(l.lines, m.key)
-		return
-	}
-	l.lines[m.key] = line[1:]
-	l.parked--
-	l.ready = append(l.ready, line[0])
+	l.leave(m)
 }
 
 // sendReady lets those go whose turn has come. It is a loop, not a recursion:
