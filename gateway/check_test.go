@@ -136,31 +136,37 @@ func TestRefusals(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			g, log := setup(t, func(o *Options) { o.MaxEvent = 20_000 })
 			r := demo(oldID(1))
 			tt.change(&r)
-			_, err := g.Accept(t.Context(), r)
-			log.CheckAll(t)
-			if _, checked := g.Check(r); bloodbank.CodeOf(checked) != bloodbank.CodeOf(err) {
-				t.Errorf("Check says %v", checked)
-			}
-			if tt.code == "" {
-				if err != nil || log.count() != 1 {
-					t.Fatalf("%d records, %v", log.count(), err)
-				}
-				return
-			}
-			e := refused(t, err, tt.code)
-			if !strings.Contains(e.Error(), tt.says) {
-				t.Errorf("%q does not say %q", e, tt.says)
-			}
-			if tt.pointer != "" && (len(e.Details) != 1 || e.Details[0].Pointer != tt.pointer) {
-				t.Errorf("details %+v", e.Details)
-			}
-			if log.count() != 0 {
-				t.Error("something was written")
-			}
+			refuseOne(t, r, tt.code, tt.says, tt.pointer)
 		})
+	}
+}
+
+// refuseOne requires r to be refused with a code and words, or accepted where
+// code is "".
+func refuseOne(t *testing.T, r Request, code bloodbank.Code, says, pointer string) {
+	g, log := setup(t, func(o *Options) { o.MaxEvent = 20_000 })
+	_, err := g.Accept(t.Context(), r)
+	log.CheckAll(t)
+	if _, checked := g.Check(r); bloodbank.CodeOf(checked) != bloodbank.CodeOf(err) {
+		t.Errorf("Check says %v", checked)
+	}
+	if code == "" {
+		if err != nil || log.count() != 1 {
+			t.Fatalf("%d records, %v", log.count(), err)
+		}
+		return
+	}
+	e := refused(t, err, code)
+	if !strings.Contains(e.Error(), says) {
+		t.Errorf("%q does not say %q", e, says)
+	}
+	if pointer != "" && (len(e.Details) != 1 || e.Details[0].Pointer != pointer) {
+		t.Errorf("details %+v", e.Details)
+	}
+	if log.count() != 0 {
+		t.Error("something was written")
 	}
 }
 
