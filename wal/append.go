@@ -150,19 +150,26 @@ func (l *Log) await(ctx context.Context, b *batch, seq uint64) (uint64, error) {
 	}
 	l.mu.Unlock()
 
-	if lead == nil && ctx.Done() == nil {
+	cancelled := ctx.Done()
+	switch {
+	case lead != nil:
+		select {
+		case <-b.done:
+			return result(seq, b.err)
+		case <-lead:
+			return result(seq, l.commitAsLeader(b))
+		case <-cancelled:
+		}
+	case cancelled == nil: // much cheaper than select, and most appenders are here
 		<-b.done
-		return result(seq, b.err)
+	default:
+		select {
+		case <-b.done:
+		case <-cancelled:
+		}
 	}
 	select {
-	case <-b.done:
-		return result(seq, b.err)
-	case <-lead:
-		return result(seq, l.commitAsLeader(b))
-	case <-ctx.Done():
-	}
-	select {
-	case <-b.done: // both came at once: the verdict is the better answer
+	case <-b.done: // both may have come at once: the verdict is the better answer
 		return result(seq, b.err)
 	default:
 	}
@@ -207,10 +214,10 @@ func (l *Log) commitAsLeader(b *batch) error {
 	}
 }
 
-// The wait of linger: at most half an fsync and a millisecond, and no longer than this without anybody coming.
+// The wait of linger: at most an fsync and a millisecond, and no longer than this without anybody coming.
 const (
 	lingerMost = time.Millisecond
-	lingerIdle = 4 * time.Microsecond // and a 64th of an fsync
+	lingerIdle = 8 * time.Microsecond // and a 64th of an fsync
 )
 
 // linger waits for the appenders that were just released, as long as they keep coming. Without it they split into
@@ -223,7 +230,7 @@ func (l *Log) linger() {
 		return
 	}
 	begin := time.Now()
-	last, most, idle := begin, min(fsync/2, lingerMost), max(fsync/64, lingerIdle)
+	last, most, idle := begin, min(fsync, lingerMost), max(fsync/64, lingerIdle)
 	for {
 		runtime.Gosched()
 		now := time.Now()

@@ -179,7 +179,7 @@ func readCursors(fsys vfs.FS, dir string) (map[string]cursorFile, []Fault, error
 			return nil, nil, err
 		}
 		var file cursorFile
-		if json.Unmarshal(data, &file) != nil || file.Name != name || file.CRC != file.sum() {
+		if json.Unmarshal(data, &file) != nil || file.Name != name || file.CRC != file.sum() || file.Position > segment.MaxSeq {
 			faults = append(faults, Fault{File: cursorDir + "/" + entry.Name, Bytes: entry.Size, Kind: FaultCursor,
 				Reason: "not a cursor or its checksum is wrong; the follower begins at the oldest record"})
 			file = cursorFile{}

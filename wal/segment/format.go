@@ -17,6 +17,9 @@ import (
 // Version is the format this code writes. It reads this one and older ones.
 const Version = 1
 
+// MaxSeq is the greatest sequence; one beyond it can only be damage, and would leave none to follow.
+const MaxSeq = 1 << 62
+
 // Limits of the format in bytes.
 const (
 	// MaxHeader is room enough for a header line.
@@ -96,7 +99,7 @@ func ParseHeader(line []byte) (Header, error) {
 		return Header{}, fmt.Errorf("%w: version %d, this program reads up to %d; run a newer one", ErrVersion, version, Version)
 	}
 	first, rest, ok := parseField(rest, firstKey)
-	if !ok || version == 0 || first == 0 || len(rest) <= len(createdKey) || !bytes.HasPrefix(rest, []byte(createdKey)) {
+	if !ok || version == 0 || first == 0 || first > MaxSeq || len(rest) <= len(createdKey) || !bytes.HasPrefix(rest, []byte(createdKey)) {
 		return Header{}, errors.New("header fields are wrong")
 	}
 	created, err := time.Parse(time.RFC3339Nano, string(rest[len(createdKey):len(rest)-1]))
@@ -127,8 +130,8 @@ func ParseRecord(line []byte) (seq uint64, record []byte, err error) {
 	}
 	digits := line[len(seqKey):]
 	seq, rest, ok := parseUint(digits)
-	if !ok || seq == 0 {
-		return 0, nil, errors.New("record has no sequence")
+	if !ok || seq == 0 || seq > MaxSeq {
+		return 0, nil, errors.New("record has no sequence that can be")
 	}
 	digits = digits[:len(digits)-len(rest)]
 	if !bytes.HasPrefix(rest, []byte(crcKey)) {
