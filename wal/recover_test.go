@@ -107,9 +107,13 @@ type recoveryCase struct {
 	opens  func(error) bool // nil: it opens
 }
 
-func recoveryCases() []recoveryCase {
-	tail := func(d disk, used []string) string { return used[len(used)-1] }
-	end := func(data []byte) int { return len(bytes.TrimRight(data, "\n")) + 1 }
+func tail(_ disk, used []string) string { return used[len(used)-1] }
+
+// end is the offset after the last line that is not blank.
+func end(data []byte) int { return len(bytes.TrimRight(data, "\n")) + 1 }
+
+// tailCases damage the end of the newest segment: what a power cut can do.
+func tailCases() []recoveryCase {
 	return []recoveryCase{
 		{name: "nothing wrong", damage: func(disk, []string, []string) {}},
 		{name: "cut after write: half a line at the end", cut: true, kept: true, faults: []wal.FaultKind{wal.FaultTorn},
@@ -139,6 +143,12 @@ func recoveryCases() []recoveryCase {
 			damage: func(d disk, used, _ []string) {
 				d.edit(tail(d, used), func(b []byte) []byte { copy(b[end(b):], recordLine(60, `{"again":true}`)); return b })
 			}},
+	}
+}
+
+// middleCases damage records that have good ones after them.
+func middleCases() []recoveryCase {
+	return []recoveryCase{
 		{name: "duplicate in the middle", kept: true, faults: []wal.FaultKind{wal.FaultDamage},
 			damage: func(d disk, used, _ []string) {
 				d.edit(used[0], func(b []byte) []byte {
@@ -179,6 +189,12 @@ func recoveryCases() []recoveryCase {
 			damage: func(d disk, used, _ []string) {
 				d.edit(used[1], func(b []byte) []byte { b[20] ^= 1; return b })
 			}},
+	}
+}
+
+// fileCases damage whole segments, and what lies beside them.
+func fileCases() []recoveryCase {
+	return []recoveryCase{
 		{name: "torn header in a new segment", cut: true, kept: true, faults: []wal.FaultKind{wal.FaultTorn},
 			damage: func(d disk, _, blank []string) {
 				d.edit(blank[0], func(b []byte) []byte { copy(b, `{"wal":1,"fir`); return b })
@@ -238,7 +254,7 @@ func nextSegment(d disk, name string) uint64 {
 
 func TestRecovery(t *testing.T) {
 	t.Parallel()
-	for _, tc := range recoveryCases() {
+	for _, tc := range slices.Concat(tailCases(), middleCases(), fileCases()) {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			d, g := sixty(t)

@@ -25,14 +25,17 @@ type FS interface {
 
 // Files is the part of FS that works on names of files.
 type Files interface {
+	// Open opens the file at path for what mode says.
 	Open(path string, mode Mode) (File, error)
 	// Rename replaces to, if it exists, in one step.
 	Rename(from, to string) error
+	// Remove takes the name away; who has the file open goes on using it.
 	Remove(path string) error
 }
 
 // Dirs is the part of FS that works on folders.
 type Dirs interface {
+	// MkdirAll makes a folder and those above it that are missing.
 	MkdirAll(dir string) error
 	// ReadDir lists a folder sorted by name.
 	ReadDir(dir string) ([]Entry, error)
@@ -48,7 +51,9 @@ type File interface {
 	// Sync makes the bytes and the length durable (fdatasync). After an error nobody knows what is on disk, and a second
 	// call that succeeds proves nothing.
 	Sync() error
+	// Truncate cuts the file, or lengthens it with zeros, to size bytes. It is durable after Sync.
 	Truncate(size int64) error
+	// Size is the length in bytes now, synced or not.
 	Size() (int64, error)
 }
 
