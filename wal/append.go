@@ -193,20 +193,33 @@ func (l *Log) abandon(b *batch) bool {
 	}
 }
 
+// takeOverMost is how long a leader goes on for others after it has its own verdict.
+const takeOverMost = time.Millisecond
+
+// takeOverFrom is the size of a batch from which a leader goes on with it.
+const takeOverFrom = 16
+
 // commitAsLeader commits b, which is pending, in the caller's goroutine, then hands over to the leader of the batch
-// that came together meanwhile. It returns the verdict on b.
+// that came together meanwhile. While that batch is large already it commits it too, since every moment between two
+// commits the disk has nothing to do, and slows down. It returns the verdict on b.
 func (l *Log) commitAsLeader(b *batch) error {
 	own := b
+	var since time.Time
 	for {
-		runtime.Gosched() // those just released come back now: they belong into this batch
-		l.linger()
+		if b == own || b.orphan {
+			runtime.Gosched() // those just released come back now: they belong into this batch
+			l.linger()
+		}
 		l.mu.Lock()
 		l.pending = nil
 		l.wakeSpaceLocked()
 		l.mu.Unlock()
 
 		err := l.writer.commit(b)
-		following := l.finish(b, err)
+		if b == own {
+			since = time.Now()
+		}
+		following := l.finish(b, err, time.Since(since) < takeOverMost)
 		if following == nil {
 			return own.err
 		}
@@ -214,10 +227,13 @@ func (l *Log) commitAsLeader(b *batch) error {
 	}
 }
 
-// The wait of linger: at most an fsync and a millisecond, and no longer than this without anybody coming.
+// The wait of linger: at most an fsync and a millisecond, and no longer than this without anybody coming. An appender
+// takes about appendCost to come back; when all of them would take more than a quarter of an fsync, it is better to let
+// them come during the next one.
 const (
 	lingerMost = time.Millisecond
 	lingerIdle = 8 * time.Microsecond // and a 64th of an fsync
+	appendCost = time.Microsecond
 )
 
 // linger waits for the appenders that were just released, as long as they keep coming. Without it they split into
@@ -226,7 +242,7 @@ const (
 func (l *Log) linger() {
 	fsync := time.Duration(l.fsync.Load())
 	joined, expected := l.joined.Load(), l.expected.Load()
-	if joined >= expected {
+	if joined >= expected || time.Duration(expected-joined)*appendCost > fsync/4 {
 		return
 	}
 	begin := time.Now()
@@ -244,8 +260,8 @@ func (l *Log) linger() {
 }
 
 // finish publishes the verdict on b and wakes who waits for it. It returns the next batch if the caller has to commit
-// that too.
-func (l *Log) finish(b *batch, err error) (following *batch) {
+// that too, because its leader has left or, with takeOver, because it is at least half as large.
+func (l *Log) finish(b *batch, err error, takeOver bool) (following *batch) {
 	b.err = err
 	l.mu.Lock()
 	if err == nil {
@@ -260,7 +276,7 @@ func (l *Log) finish(b *batch, err error) (following *batch) {
 		l.spareBuf = b.buf[:0]
 	}
 	b.buf = nil
-	following = l.handOverLocked(b.n)
+	following = l.handOverLocked(b.n, takeOver)
 	l.mu.Unlock()
 	if b.done != nil {
 		close(b.done)
@@ -268,9 +284,9 @@ func (l *Log) finish(b *batch, err error) (following *batch) {
 	return following
 }
 
-// handOverLocked passes the right to commit to the leader of the batch that waits. It returns that batch when its
-// leader has left. released appenders are about to run again.
-func (l *Log) handOverLocked(released int) (following *batch) {
+// handOverLocked passes the right to commit to the leader of the batch that waits, or returns that batch for the caller
+// to commit. released appenders are about to run again.
+func (l *Log) handOverLocked(released int, takeOver bool) (following *batch) {
 	b := l.pending
 	if b == nil {
 		l.expected.Store(int64(released))
@@ -281,7 +297,7 @@ func (l *Log) handOverLocked(released int) (following *batch) {
 		return nil
 	}
 	l.expected.Store(int64(released + b.n))
-	if b.orphan {
+	if b.orphan || (takeOver && b.n >= takeOverFrom && 2*b.n >= released) {
 		return b
 	}
 	b.lead <- struct{}{}

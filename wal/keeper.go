@@ -12,7 +12,7 @@ import (
 	"github.com/33god/bloodbank/wal/vfs"
 )
 
-// keeper is the one background goroutine of a log: it fills the next segment ahead, cuts the tails of sealed ones,
+// keeper is the one background goroutine of a log: it fills the next segments ahead, cuts the tails of sealed ones,
 // archives and recycles drained ones and writes cursors. Nothing it does is needed for an append to be durable, so its
 // errors only slow the log down and are shown in Status.
 type keeper struct {
@@ -25,7 +25,8 @@ type keeper struct {
 
 	mu     sync.Mutex // held while a name is given, so that numbers rise in the order of use
 	nextID uint64
-	spare  *activeSegment
+	spares []*activeSegment
+	used   bool  // a spare was taken: this log is written so much that it shall have two
 	jobs   []job // at most one seal and one drop for each segment
 
 	recycle string // path of a drained file that can be filled again; owned by the goroutine
@@ -47,9 +48,9 @@ const (
 	spareTmp   = "spare.tmp"
 )
 
-func newKeeper(ctx context.Context, l *Log, nextID uint64, spare *activeSegment) *keeper {
+func newKeeper(ctx context.Context, l *Log, nextID uint64, spares []*activeSegment) *keeper {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	k := &keeper{l: l, ctx: ctx, cancel: cancel, nextID: nextID, spare: spare,
+	k := &keeper{l: l, ctx: ctx, cancel: cancel, nextID: nextID, spares: spares,
 		poke: make(chan struct{}, 1), ask: make(chan chan struct{})}
 	return k
 }
@@ -63,8 +64,8 @@ func (k *keeper) start() {
 func (k *keeper) stop() {
 	k.cancel()
 	k.wg.Wait()
-	if k.spare != nil {
-		k.l.note("close the spare segment", k.spare.file.Close())
+	for _, spare := range k.spares {
+		k.l.note("close a spare segment", spare.file.Close())
 	}
 	for _, j := range k.jobs {
 		if j.seal != nil {
@@ -91,21 +92,26 @@ func (k *keeper) run() {
 	flush := time.NewTicker(flushEvery)
 	defer flush.Stop()
 	var failed time.Time
+	commits := uint64(0)
 	for {
 		var answer chan struct{}
+		quiet := false
 		select {
 		case <-k.ctx.Done():
 			return
 		case <-k.poke:
 		case answer = <-k.ask:
+			quiet = true
 		case <-flush.C:
 			k.l.note("write cursors", k.l.saveCursors())
-			if failed.IsZero() || time.Since(failed) < retryEvery {
+			now := k.l.commitCount()
+			quiet, commits = now == commits, now
+			if !failed.IsZero() && time.Since(failed) < retryEvery {
 				continue
 			}
 		}
 		failed = time.Time{}
-		if !k.work() {
+		if !k.work(quiet) {
 			failed = time.Now()
 		}
 		if answer != nil {
@@ -114,18 +120,26 @@ func (k *keeper) run() {
 	}
 }
 
-// work does all jobs there are, then makes a spare; false says that something has to be tried again later.
-func (k *keeper) work() bool {
-	dropped := k.doJobs()
-	if k.ctx.Err() != nil || k.hasSpare() {
-		return dropped
+// work does all jobs there are, then makes spares; false says that something has to be tried again later.
+func (k *keeper) work(quiet bool) bool {
+	ok := k.doJobs()
+	for k.ctx.Err() == nil && k.wantsSpare(quiet) {
+		if err := k.makeSpare(); err != nil {
+			if k.ctx.Err() == nil {
+				k.l.note("prepare the next segment", classify(err))
+			}
+			return false
+		}
 	}
-	err := k.makeSpare()
-	if err != nil && k.ctx.Err() == nil {
-		k.l.note("prepare the next segment", classify(err))
-		return false
-	}
-	return dropped
+	return ok
+}
+
+// wantsSpare says whether to fill one more segment now. One is made at once; the second waits for a quiet moment, since
+// filling takes as much of the disk as writing does.
+func (k *keeper) wantsSpare(quiet bool) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return len(k.spares) == 0 || (len(k.spares) == 1 && k.used && quiet)
 }
 
 // doJobs stops at a segment that cannot be dropped: if a later one went before it, the log would have a hole when it
@@ -215,16 +229,19 @@ func (k *keeper) remove(path string) error {
 func (k *keeper) hasSpare() bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.spare != nil
+	return len(k.spares) > 0
 }
 
-// takeSpare gives the filled segment away, or nil, and has the next one made.
+// takeSpare gives a filled segment away, or nil, and has another one made.
 func (k *keeper) takeSpare() *activeSegment {
 	k.mu.Lock()
-	spare := k.spare
-	k.spare = nil
-	k.mu.Unlock()
-	k.nudge()
+	defer k.mu.Unlock()
+	defer k.nudge()
+	if len(k.spares) == 0 {
+		return nil
+	}
+	spare := k.spares[0]
+	k.spares, k.used = k.spares[1:], true
 	return spare
 }
 
@@ -284,7 +301,7 @@ func (k *keeper) nameSpare(f vfs.File, tmp string) error {
 	if err := k.l.fs.SyncDir(k.l.opt.Dir); err != nil {
 		return errors.Join(err, k.l.fs.Remove(path))
 	}
-	k.spare = &activeSegment{id: k.nextID - 1, path: path, file: f, filled: true}
+	k.spares = append(k.spares, &activeSegment{id: k.nextID - 1, path: path, file: f, filled: true})
 	return nil
 }
 

@@ -141,6 +141,12 @@ func (l *Log) close() error {
 	return errors.Join(err, l.lock.Close())
 }
 
+func (l *Log) commitCount() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.commits
+}
+
 func (l *Log) wakeReadersLocked() {
 	if l.grown != nil {
 		close(l.grown)

@@ -61,11 +61,11 @@ func (l *Log) open(ctx context.Context) (err error) {
 		return err
 	}
 	r := recovery{l: l, found: found}
-	spare, err := r.run(ctx)
+	spares, err := r.run(ctx)
 	if err != nil {
 		return err
 	}
-	l.keep = newKeeper(ctx, l, r.nextID(), spare)
+	l.keep = newKeeper(ctx, l, r.nextID(), spares)
 	l.keep.start()
 	return nil
 }
@@ -128,8 +128,8 @@ type recovery struct {
 	found *folder
 }
 
-// run repairs the segments and fills in the log. It returns a spare segment that can be used, or nil.
-func (r *recovery) run(ctx context.Context) (*activeSegment, error) {
+// run repairs the segments and fills in the log. It returns the spare segments that can be used.
+func (r *recovery) run(ctx context.Context) ([]*activeSegment, error) {
 	newest := r.found.newest()
 	for _, s := range r.found.files {
 		if err := r.repair(ctx, s, s == newest); err != nil {
@@ -289,30 +289,32 @@ func (r *recovery) activate(s *segmentFile) error {
 	return nil
 }
 
-// tidy removes blank segments, and older ones that hold nothing but a header. One blank segment behind the newest is
-// kept as the spare.
-func (r *recovery) tidy(newest *segmentFile) (*activeSegment, error) {
-	var spare *activeSegment
+// tidy removes blank segments, and older ones that hold nothing but a header. Up to two blank ones behind the newest
+// are kept as spares.
+func (r *recovery) tidy(newest *segmentFile) (spares []*activeSegment, err error) {
+	defer func() {
+		for _, spare := range spares {
+			if err != nil {
+				err = errors.Join(err, spare.file.Close())
+			}
+		}
+	}()
 	for _, s := range r.found.files {
 		if s == newest || s.stale || s.look.Count > 0 {
 			continue
 		}
 		usable := s.look.Blank() && s.look.Torn == nil && s.look.Size == r.l.opt.SegmentSize
-		if usable && spare == nil && (newest == nil || s.id > newest.id) {
-			spare = &activeSegment{id: s.id, path: r.path(s), filled: true}
+		if !usable || len(spares) == 2 || (newest != nil && s.id < newest.id) {
+			if err := r.remove(s); err != nil {
+				return spares, err
+			}
 			continue
 		}
-		if err := r.remove(s); err != nil {
-			return nil, err
+		f, err := r.l.fs.Open(r.path(s), vfs.ReadWrite)
+		if err != nil {
+			return spares, err
 		}
+		spares = append(spares, &activeSegment{id: s.id, path: r.path(s), file: f, filled: true})
 	}
-	if spare == nil {
-		return nil, nil
-	}
-	f, err := r.l.fs.Open(spare.path, vfs.ReadWrite)
-	if err != nil {
-		return nil, err
-	}
-	spare.file = f
-	return spare, nil
+	return spares, nil
 }

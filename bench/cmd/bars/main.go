@@ -187,6 +187,7 @@ func memoryBars(ctx context.Context, s settings) ([]row, error) {
 func benchmark(ctx context.Context, s settings, pkg, name, length string) (map[string]float64, error) {
 	cmd := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", name, "-benchtime", length, "-timeout", "30m", pkg)
 	cmd.Dir = s.root
+	cmd.Env = append(os.Environ(), "GOGC=400") // as bb up has it
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w\n%s", cmd, err, out)
