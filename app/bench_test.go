@@ -3,7 +3,6 @@ package app
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"io"
 	"runtime"
 	"slices"
@@ -46,19 +45,18 @@ func startApp(tb testing.TB) *App {
 // waitLimit bounds what tests wait for.
 const waitLimit = 30 * time.Second
 
-// benchPayload is a typical event of about 700 bytes on the wire.
+// benchPayload makes an event of about 700 bytes on the wire.
 func benchPayload() json.RawMessage {
-	text := "the meeting starts at ten in the morning and we need to talk about the budget before the children play in the garden"
-	return json.RawMessage(fmt.Sprintf(`{"text":%q,"timestamp":"2026-01-27T10:00:00Z","source":"whisperlivekit","session_id":%q,`+
-		`"target":"tonny","audio_metadata":{"duration_seconds":3.5,"sample_rate":16000,"confidence":0.95,"language":"en"}}`,
-		text, "550e8400-e29b-41d4-a716-446655440000"))
+	return json.RawMessage(`{"provider":"anthropic","model":"opus","prompt":"the meeting starts at ten in the morning and we ` +
+		`need to talk about the budget before the children play in the garden, there is a problem with the server that I would ` +
+		`like to understand first: why does the queue grow at night, and who restarts the consumer?","project":"33god",` +
+		`"working_dir":"~/code/bloodbank","domain":"ops","tags":["voice","evening","kitchen"]}`)
 }
 
 func benchRequest() gateway.Request {
 	return gateway.Request{Envelope: bloodbank.Envelope{
-		EventType: "llm.prompt",
-		Payload:   json.RawMessage(`{"provider":"anthropic","model":"opus","prompt":` + fmt.Sprintf("%q", benchPayload()) + `}`),
-		Source:    bloodbank.Source{Host: "bench", Type: bloodbank.SourceManual, App: "bench"},
+		EventType: "llm.prompt", Payload: benchPayload(),
+		Source: bloodbank.Source{Host: "bench", Type: bloodbank.SourceManual, App: "bench"},
 	}}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -44,9 +45,17 @@ func (acceptAll) ValidatePermissive(bloodbank.EventType, []byte) error { return 
 
 // BenchmarkRatios compares, in rounds that take turns so that a busy machine hits
 // all alike: a handler that does nothing, a durable POST of one event, the same
-// with validation, and arrays. Run it with -benchtime=1x.
-func BenchmarkRatios(b *testing.B) {
-	loads := newLoads(b)
+// with validation, and arrays. The clients are Go's own, in this process. Run it
+// with -benchtime=1x.
+func BenchmarkRatios(b *testing.B) { benchmarkRatios(b, newStandardClient) }
+
+// BenchmarkRatiosRaw is the same with clients that cost next to nothing, so that
+// only the server is compared. It is no bar: against a handler that does nothing
+// the kernel's work for the connection then counts for most of the time.
+func BenchmarkRatiosRaw(b *testing.B) { benchmarkRatios(b, newRawClient) }
+
+func benchmarkRatios(b *testing.B, dial dialer) {
+	loads := newLoads(b, dial)
 	for b.Loop() {
 		for range benchRounds {
 			for _, l := range loads {
@@ -68,7 +77,7 @@ func BenchmarkRatios(b *testing.B) {
 func BenchmarkPublish(b *testing.B) {
 	for i, name := range []string{"noop", "durable", "validated", "array", "door"} {
 		b.Run(name, func(b *testing.B) {
-			l := newLoads(b)[i]
+			l := newLoads(b, newRawClient)[i]
 			for b.Loop() {
 				l.round(b)
 			}
@@ -77,7 +86,7 @@ func BenchmarkPublish(b *testing.B) {
 	}
 }
 
-func newLoads(b *testing.B) []*load {
+func newLoads(b *testing.B, dial dialer) []*load {
 	registry, err := schema.Open(b.Context(), schema.Options{})
 	if err != nil {
 		b.Fatal(err)
@@ -89,11 +98,11 @@ func newLoads(b *testing.B) []*load {
 		return make([]bloodbank.Receipt, len(r)), nil
 	})})
 	return []*load{
-		newLoad(b, "noop", noop, event, 1),
-		newLoad(b, "durable", durable(b, acceptAll{}, registry), event, 1),
-		newLoad(b, "validated", durable(b, registry, registry), event, 1),
-		newLoad(b, "array", durable(b, registry, registry), array, benchArray),
-		newLoad(b, "door", idle, event, 1), // reads, decodes, answers; accepts nothing
+		newLoad(b, dial, "noop", noop, event, 1),
+		newLoad(b, dial, "durable", durable(b, acceptAll{}, registry), event, 1),
+		newLoad(b, dial, "validated", durable(b, registry, registry), event, 1),
+		newLoad(b, dial, "array", durable(b, registry, registry), array, benchArray),
+		newLoad(b, dial, "door", idle, event, 1), // reads, decodes, answers; accepts nothing
 	}
 }
 
@@ -115,13 +124,13 @@ func durable(b *testing.B, schemas gateway.Schemas, registry *schema.Registry) h
 // load is one kind of request on connections of its own.
 type load struct {
 	name    string
-	request []byte
+	body    []byte
 	events  int
-	conns   []*rawConn
+	clients []poster
 	rates   []float64
 }
 
-func newLoad(b *testing.B, name string, handler http.Handler, body []byte, events int) *load {
+func newLoad(b *testing.B, dial dialer, name string, handler http.Handler, body []byte, events int) *load {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		b.Fatal(err)
@@ -131,15 +140,9 @@ func newLoad(b *testing.B, name string, handler http.Handler, body []byte, event
 	var served sync.WaitGroup
 	served.Go(func() { _ = server.Serve(listener) })
 	b.Cleanup(func() { _ = server.Close(); served.Wait() })
-	l := &load{name: name, events: events}
-	l.request = append(fmt.Appendf(nil, "POST /events HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n", listener.Addr(), len(body)), body...)
+	l := &load{name: name, events: events, body: body}
 	for range benchConnections {
-		conn, err := net.Dial("tcp", listener.Addr().String())
-		if err != nil {
-			b.Fatal(err)
-		}
-		b.Cleanup(func() { _ = conn.Close() })
-		l.conns = append(l.conns, &rawConn{Conn: conn, in: bufio.NewReaderSize(conn, 16<<10)})
+		l.clients = append(l.clients, dial(b, listener.Addr().String()))
 	}
 	return l
 }
@@ -149,10 +152,10 @@ func (l *load) round(b *testing.B) {
 	var done atomic.Int64
 	var wg sync.WaitGroup
 	began := time.Now()
-	for _, c := range l.conns {
+	for _, c := range l.clients {
 		wg.Go(func() {
 			for time.Since(began) < benchRound {
-				if err := c.post(l.request); err != nil {
+				if err := c.post(l.body); err != nil {
 					b.Error(l.name, err)
 					return
 				}
@@ -169,14 +172,56 @@ func (l *load) median() float64 {
 	return sorted[len(sorted)/2]
 }
 
-// rawConn is a client that costs next to nothing.
-type rawConn struct {
-	net.Conn
-	in *bufio.Reader
+// poster is a client with one connection.
+type poster interface{ post(body []byte) error }
+
+type dialer func(b *testing.B, address string) poster
+
+// standardClient is Go's own.
+type standardClient struct {
+	client *http.Client
+	url    string
 }
 
-func (c *rawConn) post(request []byte) error {
-	if _, err := c.Write(request); err != nil {
+func newStandardClient(b *testing.B, address string) poster {
+	transport := &http.Transport{}
+	b.Cleanup(transport.CloseIdleConnections)
+	return standardClient{&http.Client{Transport: transport}, "http://" + address + "/events"}
+}
+
+func (c standardClient) post(body []byte) error {
+	response, err := c.client.Post(c.url, "application/json", bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	if response.StatusCode != http.StatusAccepted {
+		err = fmt.Errorf("answered %s", response.Status)
+	}
+	_, copyErr := io.Copy(io.Discard, response.Body)
+	return errors.Join(err, copyErr, response.Body.Close())
+}
+
+// rawClient costs next to nothing.
+type rawClient struct {
+	net.Conn
+	in      *bufio.Reader
+	request []byte
+}
+
+func newRawClient(b *testing.B, address string) poster {
+	conn, err := net.Dial("tcp", address)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = conn.Close() })
+	return &rawClient{Conn: conn, in: bufio.NewReaderSize(conn, 16<<10)}
+}
+
+func (c *rawClient) post(body []byte) error {
+	if c.request == nil {
+		c.request = append(fmt.Appendf(nil, "POST /events HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n", c.RemoteAddr(), len(body)), body...)
+	}
+	if _, err := c.Write(c.request); err != nil {
 		return err
 	}
 	length, first := 0, true

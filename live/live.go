@@ -152,15 +152,17 @@ func (h *Hub) follow(ctx context.Context) {
 	}
 }
 
-// advance reads one page and reports whether there may be more.
+// advance reads what is next and reports whether there may be more. With nobody
+// watching it only notes how far the store is: who comes later begins there, or
+// reads the store.
 func (h *Hub) advance(ctx context.Context) bool {
 	// Only this goroutine writes last once it runs.
-	events, err := h.o.Store.After(ctx, h.last, pageSize)
+	last, events, err := h.read(ctx)
 	if ctx.Err() != nil {
 		return false
 	}
 	h.report(err)
-	if err != nil || len(events) == 0 {
+	if err != nil || last <= h.last {
 		return false
 	}
 	h.mu.Lock()
@@ -168,11 +170,30 @@ func (h *Hub) advance(ctx context.Context) bool {
 	if h.closed {
 		return false
 	}
-	h.last = events[len(events)-1].Sequence
-	h.keep(events)
+	h.last = last
+	if len(events) > 0 {
+		h.keep(events)
+	} else {
+		h.tail, h.bytes = nil, 0 // it would have a hole
+	}
 	close(h.changed)
 	h.changed = make(chan struct{})
-	return len(events) == pageSize
+	return len(events) > 0
+}
+
+func (h *Hub) read(ctx context.Context) (last int64, events []store.Event, err error) {
+	h.mu.Lock()
+	watched := h.watchers > 0
+	h.mu.Unlock()
+	if !watched {
+		last, err = h.o.Store.Last(ctx)
+		return last, nil, err
+	}
+	events, err = h.o.Store.After(ctx, h.last, pageSize)
+	if len(events) > 0 {
+		last = events[len(events)-1].Sequence
+	}
+	return last, events, err
 }
 
 // keep adds events to the tail and lets the oldest go. It copies what stays once

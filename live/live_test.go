@@ -291,6 +291,7 @@ func TestStopInTimeOrNot(t *testing.T) {
 	if err := h.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	defer h.Watch(-1).Close()
 	h.Wake(0)
 	<-s.entered
 	over, cancel := context.WithCancel(t.Context())
@@ -338,6 +339,45 @@ func TestPollFindsWhatOthersWrote(t *testing.T) {
 			t.Errorf("took %v", took)
 		}
 		w.Close()
+		if err := h.Stop(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// With nobody watching the hub reads no events, and whoever comes later misses
+// none.
+func TestNobodyWatches(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := &fakeStore{}
+		h := New(Options{Store: s, Poll: time.Hour})
+		if err := h.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		first := h.Watch(-1)
+		s.add(3, 1, 0)
+		h.Wake(3)
+		synctest.Wait()
+		first.Close()
+		reads := s.readCount()
+		s.add(5, 1, 0)
+		h.Wake(8)
+		synctest.Wait()
+		if got := s.readCount(); got != reads {
+			t.Errorf("the hub read events %d times for nobody", got-reads)
+		}
+		if got := h.Status().Position; got != 8 {
+			t.Errorf("position %d, want 8", got)
+		}
+		late := h.Watch(1)
+		s.add(2, 1, 0)
+		h.Wake(10)
+		got, err := collect(t.Context(), late, 9)
+		if want := s.sequences()[1:]; err != nil || !slices.Equal(got, want) {
+			t.Errorf("a late watcher saw %v, %v; want %v", got, err, want)
+		}
+		late.Close()
 		if err := h.Stop(t.Context()); err != nil {
 			t.Fatal(err)
 		}
