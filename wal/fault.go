@@ -7,7 +7,9 @@ type FaultKind string
 
 // The kinds of faults.
 const (
-	FaultDamage     FaultKind = "damage"     // bad bytes with good records after them
+	// FaultDamage is bad bytes with good records after them. In the last MaxBatch bytes it may be a batch that a power cut
+	// tore in the middle: then none of it was acknowledged, but that cannot be told from damage.
+	FaultDamage     FaultKind = "damage"
 	FaultTorn       FaultKind = "torn"       // bad bytes at the end; a batch cut short, not acknowledged unless the disk lost it
 	FaultMissing    FaultKind = "missing"    // sequences that no segment holds
 	FaultSuperseded FaultKind = "superseded" // records of a batch whose fsync failed, void

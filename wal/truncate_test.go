@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -91,9 +92,11 @@ func TestRecycledSegmentIsBlank(t *testing.T) {
 		}
 		settled(t, l)
 	}
-	recycled := false
+	var recycled atomic.Bool
 	m.SetHook(func(op vfs.Op) vfs.Fault {
-		recycled = recycled || (op.Kind == vfs.OpRename && strings.HasSuffix(op.To, "recycle.tmp"))
+		if op.Kind == vfs.OpRename && strings.HasSuffix(op.To, "recycle.tmp") {
+			recycled.Store(true)
+		}
 		return vfs.Fault{}
 	})
 	if err := l.Truncate(t.Context(), 55); err != nil {
@@ -106,7 +109,7 @@ func TestRecycledSegmentIsBlank(t *testing.T) {
 		settled(t, l)
 	}
 	m.SetHook(nil)
-	if !recycled {
+	if !recycled.Load() {
 		t.Fatal("no file was used again")
 	}
 	report, err := wal.Inspect(t.Context(), m, "/log")

@@ -48,7 +48,7 @@ func main() {
 	flag.DurationVar(&s.sample, "sample", 120*time.Millisecond, "length of a sample")
 	flag.Int64Var(&s.megabytes, "megabytes", 32, "most that is written in a sample")
 	flag.IntVar(&s.rounds, "rounds", 15, "samples of each cell")
-	flag.DurationVar(&s.delay, "delay", time.Millisecond, "delay added to fdatasync in the slow cells")
+	flag.DurationVar(&s.delay, "delay", time.Millisecond, "least time of fdatasync in the slow cells")
 	flag.Float64Var(&s.noise, "noise", 0.3, "repeat a sample when other programs used more cores than this")
 	flag.DurationVar(&s.patience, "patience", 30*time.Second, "time spent on repeating and waiting for each number of appenders")
 	flag.IntVar(&s.only, "only", 0, "only this number of appenders")

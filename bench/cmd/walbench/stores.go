@@ -109,7 +109,8 @@ func (o ours) run(ctx context.Context, n int, limit limits) (float64, error) {
 
 func (o ours) close() error { return o.l.Close() }
 
-// slowFS is a file system whose fdatasync takes longer by delay, with the thread blocked as a real device blocks it.
+// slowFS is a file system whose fdatasync takes at least delay: the real one, and a sleep for the rest with the thread
+// blocked as a device blocks it. So the real disk's moods do not add to the delay.
 type slowFS struct {
 	vfs.FS
 	delay time.Duration
@@ -129,13 +130,19 @@ type slowFile struct {
 }
 
 func (f slowFile) Sync() error {
-	if f.delay == 0 {
-		return f.File.Sync()
+	begin := time.Now()
+	if err := f.File.Sync(); err != nil {
+		return err
 	}
-	left := unix.NsecToTimespec(f.delay.Nanoseconds())
-	for unix.Nanosleep(&left, &left) == unix.EINTR { //nolint:revive // the rest of the time is slept too
+	rest := f.delay - time.Since(begin)
+	if rest <= 0 {
+		return nil
 	}
-	return f.File.Sync()
+	left := unix.NsecToTimespec(rest.Nanoseconds())
+	for unix.Nanosleep(&left, &left) == unix.EINTR { // the rest of the time is slept too
+		continue
+	}
+	return nil
 }
 
 // fineTimers asks the kernel not to round sleeps of this process's threads up, as it may by 50 microseconds.
