@@ -38,7 +38,22 @@ func (c *command) demo(ctx context.Context, url string) error {
 	if err != nil {
 		return err
 	}
+	if err := awaitClosed(ctx, cl, session.String()); err != nil {
+		return err
+	}
 	return c.demoTrace(ctx, cl, "session:"+session.String())
+}
+
+// awaitClosed waits until the last event of a session can be found.
+func awaitClosed(ctx context.Context, cl *client.Client, session string) error {
+	ctx, cancel := context.WithTimeout(ctx, storedWait)
+	defer cancel()
+	for _, err := range cl.Watch(ctx, client.WatchRequest{
+		Query: "session:" + session + " type:" + string(bloodbank.TypeSessionClosed), Since: 0,
+	}) {
+		return err
+	}
+	return nil
 }
 
 // demoTrace shows what the oldest event that the filter finds has caused.

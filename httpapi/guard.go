@@ -26,6 +26,8 @@ func (s *Server) guard(r *http.Request) error {
 
 func (s *Server) authorise(r *http.Request) error {
 	switch {
+	case len(s.tokens) > 0 && r.URL.Path == voicePath:
+		return s.checkVoiceToken(r)
 	case len(s.tokens) > 0:
 		return s.checkToken(r.Header.Get("Authorization"))
 	case s.o.Insecure:
@@ -49,6 +51,26 @@ func (s *Server) checkToken(header string) error {
 	}
 	if found == 0 {
 		return bloodbank.Errorf(bloodbank.CodeUnauthorized, "the token is not known here")
+	}
+	return nil
+}
+
+// voicePath is where the voice door is.
+const voicePath = "/asr"
+
+// checkVoiceToken follows WhisperLiveKit: the token may stand in the address,
+// because a browser cannot set a header on a WebSocket, the header's scheme may
+// be Token, and a wrong one is answered with 403.
+func (s *Server) checkVoiceToken(r *http.Request) error {
+	header := r.Header.Get("Authorization")
+	if scheme, token, _ := strings.Cut(header, " "); strings.EqualFold(scheme, "Token") {
+		header = "Bearer " + token
+	}
+	if token := r.URL.Query().Get("token"); token != "" {
+		header = "Bearer " + token
+	}
+	if err := s.checkToken(header); err != nil {
+		return bloodbank.Errorf(bloodbank.CodeForbidden, "%w; for voice it may also be given as ?token=TOKEN", err)
 	}
 	return nil
 }

@@ -59,6 +59,11 @@ func TestWhoMayCall(t *testing.T) {
 		{"other scheme", tokens, "/schemas", local, "localhost", "Basic right", 401},
 		{"health needs none", tokens, "/healthz", remote, "anything", "", 200},
 		{"readiness needs none", none, "/readyz", remote, "anything", "", 200},
+		{"voice with a token in the address", tokens, "/asr?token=right", remote, "anything", "", 503},
+		{"voice with WhisperLiveKit's scheme", tokens, "/asr", remote, "anything", "Token right", 503},
+		{"voice with a wrong token", tokens, "/asr?token=wrong", remote, "anything", "", 403},
+		{"voice without a token", tokens, "/asr", local, "localhost", "", 403},
+		{"a token in the address elsewhere", tokens, "/schemas?token=right", remote, "anything", "", 401},
 		{"nothing there needs one", tokens, "/nothing", remote, "anything", "", 401},
 	} {
 		w := serve(t, c.o, "GET", c.path, c.from, c.host, "Authorization", c.token)
