@@ -38,7 +38,7 @@ func (s *Server) routes() []route {
 		{"GET /status", s.status},
 		{"GET /metrics", s.metrics},
 		{"GET /openapi.json", s.openapi},
-		{"GET " + voicePath, s.asr},
+		{"GET /asr", s.asr},
 	}
 }
 
