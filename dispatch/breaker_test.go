@@ -1,6 +1,7 @@
 package dispatch
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -134,30 +135,30 @@ func TestProbeWithNothingNewToSend(t *testing.T) {
 func TestKeyInAWindow(t *testing.T) {
 	t.Parallel()
 	run(t, func(r *rig) { r.broker.ordered = true; r.change = func(o *Options) { o.MaxAttempts = 3 } }, func(r *rig) {
-		for range 500 {
-			r.broker.set(func(b *broker) { b.script = append(b.script, slow) })
-		}
+		answerSlowly := func(b *broker) { b.script = slices.Repeat([]action{slow}, 500) }
+		r.broker.set(answerSlowly)
 		begin := r.broker.count()
 		r.accept(keys(500, "k")...)
 		r.require(r.broker.count()-begin == lineWidth, "%d were sent at once", r.broker.count()-begin)
 		r.pass(time.Minute)
 		r.settled(0)
 
-		r.broker.set(func(b *broker) { b.script = nil })
+		r.broker.set(answerSlowly)
 		begin = r.broker.count()
 		poison := r.poison("k", nack)
 		r.accept(keys(200, "k")...)
 		other := r.accept("")[0]
 		r.pass(20 * time.Millisecond)
 		r.require(r.broker.sent(other.id) == 1, "the world waits")
-		sent := r.broker.count() - begin
+		others := r.broker.count() - begin - r.broker.sent(poison.id)
+		r.require(others == lineWidth, "%d others were sent", others)
 		for r.broker.sent(poison.id) < 3 {
-			r.require(r.d.Status().Dead == 0, "dead too soon")
-			r.pass(10 * time.Millisecond)
-			r.require(r.broker.count()-begin-r.broker.sent(poison.id) == sent-1, "new ones of the key were sent before the failed one was settled")
+			now := r.broker.count() - begin - r.broker.sent(poison.id)
+			r.require(now == others, "%d new ones of the key were sent before the failed one was settled", now-others)
 			r.checkAll()
+			r.pass(time.Millisecond)
 		}
-		r.pass(time.Second)
+		r.pass(10 * time.Second)
 		r.settled(1)
 		r.require(r.broker.sent(poison.id) == 3, "sent %d times", r.broker.sent(poison.id))
 	})
