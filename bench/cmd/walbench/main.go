@@ -60,7 +60,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	if err := run(ctx, s); err != nil {
-		fmt.Fprintln(os.Stderr, "walbench:", err)
+		fmt.Fprintln(os.Stderr, "\nwalbench:", err)
 		os.Exit(1)
 	}
 }
