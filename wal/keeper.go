@@ -232,23 +232,18 @@ func (k *keeper) hasSpare() bool {
 	return len(k.spares) > 0
 }
 
-// takeSpare gives a filled segment away, or nil, and has another one made.
-func (k *keeper) takeSpare() *activeSegment {
+// next returns the segment to write from now on: a filled one if there is, else one that is not filled, slower to write
+// but there at once. Both in one step: a spare named in between would have a lower number than the segment written
+// before it. It has another spare made.
+func (k *keeper) next() (*activeSegment, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	defer k.nudge()
-	if len(k.spares) == 0 {
-		return nil
+	if len(k.spares) > 0 {
+		spare := k.spares[0]
+		k.spares, k.used = k.spares[1:], true
+		return spare, nil
 	}
-	spare := k.spares[0]
-	k.spares, k.used = k.spares[1:], true
-	return spare
-}
-
-// createBare makes a segment that is not filled: slower to write, but there at once.
-func (k *keeper) createBare() (*activeSegment, error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
 	path := filepath.Join(k.l.opt.Dir, segment.Name(k.nextID))
 	f, err := k.l.fs.Open(path, vfs.Create)
 	if err != nil {
@@ -274,7 +269,7 @@ func (k *keeper) makeSpare() error {
 		return err
 	}
 	size := k.l.opt.SegmentSize
-	err = segment.Fill(k.ctx, f, 0, size)
+	err = k.fill(f, size)
 	if err == nil && mode == vfs.ReadWrite {
 		err = f.Truncate(size)
 	}

@@ -95,11 +95,7 @@ func (w *writer) makeRoom(b *batch) error {
 		}
 		w.seal(false)
 	}
-	if a := w.l.keep.takeSpare(); a != nil {
-		w.active = a
-		return nil
-	}
-	a, err := w.l.keep.createBare()
+	a, err := w.l.keep.next()
 	if err != nil {
 		return fmt.Errorf("open a new segment: %w", classify(err))
 	}
