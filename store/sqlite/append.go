@@ -61,6 +61,7 @@ func (s *Store) Append(ctx context.Context, b store.Batch) (store.Appended, erro
 	if err != nil {
 		return store.Appended{}, explain(s.opts.Path, "write events to", err)
 	}
+	s.folder.committed()
 	return out, nil
 }
 

@@ -70,7 +70,8 @@ func (o Options) withDefaults() Options {
 type Store struct {
 	opts    Options
 	readers *sql.DB
-	writer  *writer // nil when read-only
+	writer  *writer       // nil when read-only
+	folder  *checkpointer // nil when read-only
 	// searches holds a token for each long read under way.
 	searches chan struct{}
 
@@ -107,6 +108,9 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 		return nil, explain(opts.Path, "open the store", err)
 	}
 	s.life, s.end = context.WithCancel(context.WithoutCancel(ctx))
+	if s.writer != nil {
+		s.folder = startCheckpointer(s.life, opts)
+	}
 	return s, nil
 }
 
@@ -126,6 +130,7 @@ func (s *Store) Close() error {
 	// into the file, which a reader may not.
 	err := s.readers.Close()
 	if s.writer != nil {
+		s.folder.wait()
 		err = errors.Join(err, s.writer.close())
 	}
 	return explain(s.opts.Path, "close the store", err)
