@@ -28,7 +28,7 @@ func (a *App) openLog(ctx context.Context) (err error) {
 	}
 	// Dead letters are few and small: a log of the same kind, with small files.
 	a.deadLog, err = wal.Open(ctx, wal.Options{
-		Dir: filepath.Join(a.cfg.DataDir, deadDir), SegmentSize: 16 << 20, Owner: "bb up", Logger: a.log,
+		Dir: filepath.Join(a.cfg.DataDir, deadDir), SegmentSize: 1<<20 + 2*int64(a.cfg.Limits.Event), Owner: "bb up", Logger: a.log,
 	})
 	if err == nil {
 		a.dead, err = dispatch.OpenDeadLetters(ctx, a.deadLog)
