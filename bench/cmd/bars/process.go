@@ -24,6 +24,7 @@ func processBars(ctx context.Context, s settings) (_ []row, err error) {
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	bb := filepath.Join(s.root, "bin", "bb")
+	settle()
 	starts := make([]time.Duration, 5)
 	for i := range starts {
 		server, ready, err := startServer(ctx, bb, filepath.Join(dir, fmt.Sprint("start", i)))
