@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"path/filepath"
+	"time"
 
 	"github.com/33god/bloodbank"
 	"github.com/33god/bloodbank/bus"
@@ -16,6 +17,11 @@ type busDriver interface {
 	bus.Subscriber
 }
 
+// duplicateWindow covers a message that is sent again because its confirm did not
+// come within the driver's 10 s. Each id in it costs memory, and what is older
+// dispatch recalls or the store drops.
+const duplicateWindow = 12 * time.Second
+
 // openBus chooses the bus.
 func (a *App) openBus(ctx context.Context) (err error) {
 	if a.cfg.Rabbit.URL != "" {
@@ -25,7 +31,7 @@ func (a *App) openBus(ctx context.Context) (err error) {
 	case "", "embedded":
 		a.bus, err = jetstream.Open(ctx, jetstream.Options{
 			Dir: filepath.Join(a.cfg.DataDir, busDir), MaxAge: a.cfg.Bus.MaxAge, SyncInterval: a.cfg.Bus.SyncInterval,
-			KeepFor: []string{recorder.Group}, Logger: a.log,
+			DuplicateWindow: duplicateWindow, KeepFor: []string{recorder.Group}, Logger: a.log,
 		})
 		return err
 	}
