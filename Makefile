@@ -21,6 +21,11 @@ build:
 test: setup-test
 	CGO_ENABLED=1 $(GO) test -race -shuffle=on -timeout 30m ./...
 
+## test-engines: run the suites of RabbitMQ, PostgreSQL and Redis on private servers
+test-engines: setup-test
+	BB_TEST_ENGINES=1 CGO_ENABLED=1 $(GO) test -race -shuffle=on -p 1 -timeout 30m \
+		./internal/testenv/... ./bus/rabbitmq/... ./store/postgres/... ./correlation/redis/...
+
 ## lint: format, vet, staticcheck, known vulnerabilities
 lint:
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "run gofmt -w on these files"; exit 1; }
@@ -59,4 +64,4 @@ setup-run:
 setup-test:
 	@sh scripts/setup test
 
-.PHONY: help run build test lint generate fresh bench crash fuzz demo-clip setup-run setup-test
+.PHONY: help run build test test-engines lint generate fresh bench crash fuzz demo-clip setup-run setup-test

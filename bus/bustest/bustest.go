@@ -33,6 +33,9 @@ type Broker struct {
 	// Restart stops the broker in order, starts it again on the same data, and
 	// returns a driver that is connected. nil: the broker cannot be restarted.
 	Restart func(t *testing.T) Driver
+	// Declare makes a place for each of the groups, on a broker that keeps
+	// messages only for groups it knows. nil: a new group finds all that is there.
+	Declare func(t *testing.T, groups ...string)
 	// Freeze stops the broker from confirming until thaw is called. nil: it
 	// cannot be frozen.
 	Freeze func(t *testing.T) (thaw func())
@@ -50,35 +53,44 @@ func Run(t *testing.T, h Harness) {
 	rows := []struct {
 		name string
 		test func(*testing.T, Broker)
+		// groups that the row uses; nil means "reader".
+		groups []string
 	}{
-		{"round trip keeps every byte", roundTrip},
-		{"order of publishing", order},
-		{"large and too large", sizes},
-		{"refuses what cannot be sent", rejects},
-		{"window blocks and unblocks", window},
-		{"publish heeds its context", publishContext},
-		{"duplicates are dropped", duplicates},
-		{"done is called exactly once", doneOnce},
-		{"close with publishers at work", closePublishing},
-		{"close with blocked publishers", closeBlocked},
-		{"close ends consumers", closeConsuming},
-		{"close is idempotent", closeTwice},
-		{"ten thousand messages", many},
-		{"group resumes from its acknowledgement", resume},
-		{"failed batch comes again in order", redelivery},
-		{"two groups are independent", twoGroups},
-		{"two members share", twoMembers},
-		{"poison stops its own group only", poison},
-		{"batch is never held back", noLinger},
-		{"lag", lag},
-		{"restart keeps messages", restart},
-		{"recall after restart", recall},
-		{"consume refuses a bad group", badGroup},
+		{"round trip keeps every byte", roundTrip, nil},
+		{"order of publishing", order, nil},
+		{"large and too large", sizes, nil},
+		{"refuses what cannot be sent", rejects, nil},
+		{"window blocks and unblocks", window, nil},
+		{"publish heeds its context", publishContext, nil},
+		{"duplicates are dropped", duplicates, nil},
+		{"done is called exactly once", doneOnce, nil},
+		{"close with publishers at work", closePublishing, nil},
+		{"close with blocked publishers", closeBlocked, nil},
+		{"close ends consumers", closeConsuming, []string{"busy", "idle"}},
+		{"close is idempotent", closeTwice, nil},
+		{"ten thousand messages", many, nil},
+		{"group resumes from its acknowledgement", resume, nil},
+		{"failed batch comes again in order", redelivery, nil},
+		{"two groups are independent", twoGroups, []string{"one", "two"}},
+		{"two members share", twoMembers, []string{"shared"}},
+		{"poison stops its own group only", poison, []string{"poisoned", "healthy"}},
+		{"batch is never held back", noLinger, nil},
+		{"lag", lag, nil},
+		{"restart keeps messages", restart, nil},
+		{"recall after restart", recall, nil},
+		{"consume refuses a bad group", badGroup, nil},
 	}
 	for _, row := range rows {
 		t.Run(strings.ReplaceAll(row.name, " ", "_"), func(t *testing.T) {
 			t.Parallel()
-			row.test(t, h.Open(t))
+			b := h.Open(t)
+			if row.groups == nil {
+				row.groups = []string{"reader"}
+			}
+			if b.Declare != nil {
+				b.Declare(t, row.groups...)
+			}
+			row.test(t, b)
 		})
 	}
 }

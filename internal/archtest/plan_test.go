@@ -41,10 +41,13 @@ func plan() []room {
 		{"voice", list(".", "voice/audio"), "sound in, Transcriptions out; it knows no log and no bus"},
 
 		{"bus/jetstream", list(".", "bus"), driver},
+		{"bus/rabbitmq", list(".", "bus"), driver},
 		{"bus/bustest", list(".", "bus"), driver},
+		{"store/postgres", list(".", "store", "correlation"), "a store is also the tracker of causes, and knows no other driver"},
 		{"store/sqlite", list(".", "store", "correlation"), "a store is also the tracker of causes, and knows no other driver"},
 		{"store/storetest", list(".", "store", "correlation"), driver},
 		{"correlation/correlationtest", list(".", "correlation"), driver},
+		{"correlation/redis", list(".", "correlation"), driver},
 		{"speech/flite", list(".", "speech"), driver},
 		{"voice/pocketsphinx", list(".", "voice", "voice/audio"), driver},
 		{"voice/recognisertest", list(".", "voice", "voice/audio"), driver},

@@ -1,0 +1,71 @@
+package redis
+
+import (
+	"encoding/json"
+	"strings"
+	"time"
+
+	"github.com/33god/bloodbank"
+)
+
+const (
+	forwardPrefix = "bloodbank:correlation:forward:"
+	reversePrefix = "bloodbank:correlation:reverse:"
+
+	// createdAt is Python's isoformat of an aware time in UTC. Nobody reads it.
+	createdAt = "2006-01-02T15:04:05.000000+00:00"
+)
+
+func forwardKey(id bloodbank.EventID) string { return forwardPrefix + id.String() }
+func reverseKey(id bloodbank.EventID) string { return reversePrefix + id.String() }
+
+// forwardValue writes what stands under a forward key, byte for byte as the
+// original does. Metadata must be a JSON object; empty means {}.
+func forwardValue(parents []bloodbank.EventID, at time.Time, metadata json.RawMessage) string {
+	var b strings.Builder
+	b.WriteString(`{"parent_event_ids":[`)
+	for i, p := range parents {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		b.WriteString(`"` + p.String() + `"`)
+	}
+	b.WriteString(`],"created_at":"` + at.UTC().Format(createdAt) + `","metadata":`)
+	if len(metadata) == 0 {
+		b.WriteString("{}")
+	} else {
+		b.Write(metadata)
+	}
+	b.WriteByte('}')
+	return b.String()
+}
+
+// readForward returns the parents within a forward value. Members that are no
+// ids are left out, one by one; a value that is no such object has no parents.
+func readForward(value string) []bloodbank.EventID { return appendForward(nil, value) }
+
+func appendForward(parents []bloodbank.EventID, value string) []bloodbank.EventID {
+	// The usual form with one parent is cut, not parsed.
+	if rest, ok := strings.CutPrefix(value, `{"parent_event_ids":["`); ok && len(rest) > 38 && rest[36:38] == `"]` {
+		return appendID(parents, rest[:36])
+	}
+	var object struct {
+		Parents []any `json:"parent_event_ids"`
+	}
+	if value == "" || json.Unmarshal([]byte(value), &object) != nil {
+		return parents
+	}
+	for _, p := range object.Parents {
+		if text, ok := p.(string); ok {
+			parents = appendID(parents, text)
+		}
+	}
+	return parents
+}
+
+func appendID(ids []bloodbank.EventID, text string) []bloodbank.EventID {
+	if id, err := bloodbank.ParseEventID(text); err == nil {
+		ids = append(ids, id)
+	}
+	return ids
+}
