@@ -24,9 +24,6 @@ const duplicateWindow = 12 * time.Second
 
 // openBus chooses the bus.
 func (a *App) openBus(ctx context.Context) (err error) {
-	if a.cfg.Rabbit.URL != "" {
-		a.log.Warn("RABBIT_URL is set, but this version has no RabbitMQ driver: events go to the configured bus", "bus", a.cfg.Bus.URL)
-	}
 	switch a.cfg.Bus.URL {
 	case "", "embedded":
 		a.bus, err = jetstream.Open(ctx, jetstream.Options{

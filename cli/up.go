@@ -44,9 +44,12 @@ func (c *command) up(cmd *cobra.Command, demo bool) error {
 			return err
 		}
 	}
-	cfg, err := c.config(cmd.Flags())
+	cfg, from, err := c.loadConfig(cmd.Flags())
 	if err != nil {
 		return err
+	}
+	if from.Of("rabbit.url") != "default" {
+		c.say("bb: RABBIT_URL is set, but this version cannot use RabbitMQ yet; the bus is %s", cfg.Bus.URL)
 	}
 	app.TuneMemory(c.Environ)
 	began := time.Now()
