@@ -86,11 +86,9 @@ func (c *Client) Voice(ctx context.Context, r VoiceRequest) (VoiceUpdate, error)
 	if err != nil {
 		return last, err
 	}
-	return last, ignoreClosed(conn.Close(websocket.StatusNormalClosure, ""))
+	_ = conn.Close(websocket.StatusNormalClosure, "") // all was said before
+	return last, nil
 }
-
-// ignoreClosed drops the error of a close handshake: all was said before.
-func ignoreClosed(error) error { return nil }
 
 func (c *Client) dialVoice(ctx context.Context, r VoiceRequest) (*websocket.Conn, error) {
 	query := url.Values{}
