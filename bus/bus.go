@@ -30,8 +30,13 @@ type Message struct {
 	Type bloodbank.EventType
 	// Parent is the first parent, or zero.
 	Parent bloodbank.EventID
-	// Data is the envelope's wire form. The receiver must not change it.
+	// Data is the envelope's wire form, packed as Encoding says. The receiver must
+	// not change it.
 	Data []byte
+	// Encoding is the content coding of Data as HTTP names it: empty for plain
+	// JSON, or gzip. Drivers carry it beside the message, in the property or header
+	// that their protocol has for it, and never look inside.
+	Encoding string
 }
 
 // Publisher hands messages to a broker.

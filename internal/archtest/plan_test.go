@@ -43,8 +43,9 @@ func plan() []room {
 		{"bus/jetstream", list(".", "bus"), driver},
 		{"bus/rabbitmq", list(".", "bus"), driver},
 		{"bus/bustest", list(".", "bus"), driver},
-		{"store/postgres", list(".", "store", "correlation"), "a store is also the tracker of causes, and knows no other driver"},
-		{"store/sqlite", list(".", "store", "correlation"), "a store is also the tracker of causes, and knows no other driver"},
+		{"store/sqlfilter", list(".", "store"), "what the SQL stores share: the filter language as SQL"},
+		{"store/postgres", list(".", "store", "store/sqlfilter", "correlation"), "a store is also the tracker of causes, and knows no other driver"},
+		{"store/sqlite", list(".", "store", "store/sqlfilter", "correlation"), "a store is also the tracker of causes, and knows no other driver"},
 		{"store/storetest", list(".", "store", "correlation"), driver},
 		{"correlation/correlationtest", list(".", "correlation"), driver},
 		{"correlation/redis", list(".", "correlation"), driver},
@@ -64,11 +65,14 @@ func plan() []room {
 			"a door knows contracts and the gateway, never a driver and never another door"},
 
 		{"internal/telemetry", list("."), "metrics and logs know only the nouns"},
-		{"internal/testenv", list("."), "private brokers for tests; it knows processes, not drivers"},
+		{"internal/faultproxy", nil, leaf},
+		{"internal/testenv", list(".", "internal/faultproxy"), "private brokers for tests; it knows processes, not drivers"},
 		{"internal/archtest", nil, "it reads source and imports no product code"},
 
+		{"torture", list(".", "client", "internal/faultproxy"), "it drives a server from outside, as its users do"},
+
 		{"app", list(anything), "the one place where drivers are chosen"},
-		{"cli", list(".", "app", "client", "config", "schema"), "a verb asks the daemon or app; it holds no logic of the flow"},
+		{"cli", list(".", "app", "client", "config", "schema", "torture"), "a verb asks the daemon or app; it holds no logic of the flow"},
 		{"cmd/bb", list("cli"), "signals in, exit code out"},
 	}
 }

@@ -1,6 +1,4 @@
-//go:build unix
-
-package testenv
+package faultproxy
 
 import (
 	"errors"
@@ -106,7 +104,7 @@ func refused(t *testing.T, p *Proxy) {
 
 func TestProxyPasses(t *testing.T) {
 	t.Parallel()
-	p := NewProxy(t, echo(t))
+	p := newProxy(t, echo(t))
 	w := connect(t, p)
 	w.send("hello")
 	w.receive("hello")
@@ -116,7 +114,7 @@ func TestProxyPasses(t *testing.T) {
 	if _, err := w.Read(make([]byte, 1)); err != io.EOF {
 		t.Fatalf("an end must pass, too: %v", err)
 	}
-	Eventually(t, "no connection is left", func() bool { return p.Stats().Open == 0 })
+	eventually(t, "no connection is left", func() bool { return p.Stats().Open == 0 })
 	if s := p.Stats(); s.Accepted != 1 || s.Passed != [2]int64{5, 5} || s.Dropped != [2]int64{} {
 		t.Fatalf("%+v", s)
 	}
@@ -124,7 +122,7 @@ func TestProxyPasses(t *testing.T) {
 
 func TestProxyLatency(t *testing.T) {
 	t.Parallel()
-	p := NewProxy(t, echo(t))
+	p := newProxy(t, echo(t))
 	w := connect(t, p)
 	p.Latency(50 * time.Millisecond)
 	began := time.Now()
@@ -140,7 +138,7 @@ func TestProxyLatency(t *testing.T) {
 
 func TestProxyCut(t *testing.T) {
 	t.Parallel()
-	p := NewProxy(t, echo(t))
+	p := newProxy(t, echo(t))
 	w := connect(t, p)
 	w.send("a")
 	w.receive("a")
@@ -155,7 +153,7 @@ func TestProxyCut(t *testing.T) {
 
 func TestProxyHalfOpen(t *testing.T) {
 	t.Parallel()
-	p := NewProxy(t, echo(t))
+	p := newProxy(t, echo(t))
 	w := connect(t, p)
 	w.send("a")
 	w.receive("a")
@@ -163,7 +161,7 @@ func TestProxyHalfOpen(t *testing.T) {
 	w.send("b")
 	w.silent()
 	w.send("c")
-	Eventually(t, "both are swallowed", func() bool { return p.Stats().Dropped[ToServer] == 2 })
+	eventually(t, "both are swallowed", func() bool { return p.Stats().Dropped[ToServer] == 2 })
 	fresh := connect(t, p)
 	fresh.send("d")
 	fresh.receive("d")
@@ -175,7 +173,7 @@ func TestProxyHalfOpen(t *testing.T) {
 
 func TestProxyBlackHole(t *testing.T) {
 	t.Parallel()
-	p := NewProxy(t, echo(t))
+	p := newProxy(t, echo(t))
 	w, idle := connect(t, p), connect(t, p)
 	idle.send("i")
 	idle.receive("i")
@@ -194,11 +192,11 @@ func TestProxyBlackHole(t *testing.T) {
 
 func TestProxyDropsReplies(t *testing.T) {
 	t.Parallel()
-	p := NewProxy(t, echo(t))
+	p := newProxy(t, echo(t))
 	w := connect(t, p)
 	p.Drop(ToClient)
 	w.send("abc")
-	Eventually(t, "the answer is lost", func() bool { return p.Stats().Dropped[ToClient] == 3 })
+	eventually(t, "the answer is lost", func() bool { return p.Stats().Dropped[ToClient] == 3 })
 	if s := p.Stats(); s.Passed[ToServer] != 3 || s.Dropped[ToServer] != 0 {
 		t.Fatalf("the request must arrive: %+v", s)
 	}
@@ -210,7 +208,7 @@ func TestProxyDropsReplies(t *testing.T) {
 func TestProxyStall(t *testing.T) {
 	t.Parallel()
 	for _, way := range []Way{ToServer, ToClient} {
-		p := NewProxy(t, echo(t))
+		p := newProxy(t, echo(t))
 		w := connect(t, p)
 		p.Stall(way)
 		w.send("abc")
@@ -224,7 +222,7 @@ func TestProxyStall(t *testing.T) {
 
 func TestProxyStallBlocksTheSender(t *testing.T) {
 	t.Parallel()
-	p := NewProxy(t, echo(t))
+	p := newProxy(t, echo(t))
 	w := connect(t, p)
 	p.Stall(ToServer)
 	_ = w.SetWriteDeadline(time.Now().Add(200 * time.Millisecond))
@@ -242,11 +240,11 @@ func TestProxyStallBlocksTheSender(t *testing.T) {
 
 func TestProxyResetsInTheMiddle(t *testing.T) {
 	t.Parallel()
-	p := NewProxy(t, echo(t))
+	p := newProxy(t, echo(t))
 	w := connect(t, p)
 	p.ResetAfter(ToClient, 3)
 	w.send("abcdef")
-	Eventually(t, "the connection is gone", func() bool { return p.Stats().Accepted == 1 && p.Stats().Open == 0 })
+	eventually(t, "the connection is gone", func() bool { return p.Stats().Accepted == 1 && p.Stats().Open == 0 })
 	if s := p.Stats(); s.Passed != [2]int64{6, 3} {
 		t.Fatalf("%+v", s)
 	}
@@ -263,5 +261,15 @@ func TestProxyWithoutServer(t *testing.T) {
 	}
 	target := l.Addr().String()
 	_ = l.Close()
-	refused(t, NewProxy(t, target))
+	refused(t, newProxy(t, target))
+}
+
+func newProxy(tb testing.TB, target string) *Proxy {
+	tb.Helper()
+	p, err := New(target)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(p.Close)
+	return p
 }
