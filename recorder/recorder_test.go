@@ -146,6 +146,27 @@ func TestStoredWhileTheStoreHangs(t *testing.T) {
 	})
 }
 
+// Where another process of the group stored the event nobody here is told: the
+// store itself is asked again.
+func TestStoredByAnotherProcess(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newFakeStore()
+		r := recorder.New(recorder.Options{Subscriber: newFakeBus(), Store: s})
+		e := event(t)
+		done := make(chan error, 1)
+		go func() { done <- r.Stored(t.Context(), e.ID) }()
+		<-s.gets
+		s.mu.Lock()
+		s.ids[e.ID] = true
+		s.mu.Unlock()
+		begin := time.Now()
+		if err := <-done; err != nil || time.Since(begin) > time.Second {
+			t.Errorf("got %v after %v", err, time.Since(begin))
+		}
+	})
+}
+
 func TestStopMidBatch(t *testing.T) {
 	t.Parallel()
 	tests := []struct {

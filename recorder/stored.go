@@ -14,6 +14,13 @@ import (
 // it can be answered even where the caller's time is over.
 const lookupTimeout = time.Second
 
+// firstLook and lastLook are the pauses between looks into the store, for what
+// another process of the group has stored.
+const (
+	firstLook = 200 * time.Millisecond
+	lastLook  = 2 * time.Second
+)
+
 // Stored waits until the event is in the store. It returns nil at once where it
 // is (even where ctx is over), ctx's error when that ends first, and an error
 // with CodeUnavailable when the recorder stops.
@@ -21,16 +28,22 @@ func (r *Recorder) Stored(ctx context.Context, id bloodbank.EventID) error {
 	ch := r.waiting.add(id)
 	defer r.waiting.forget(id, ch)
 	// Look only after registering: a commit in between closes the channel.
-	if r.has(ctx, id) {
-		return nil
-	}
-	select {
-	case <-ch:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-r.stopped:
-		return bloodbank.Errorf(bloodbank.CodeUnavailable, "the server is stopping; the event is stored after its next start")
+	again := time.NewTimer(0)
+	defer again.Stop()
+	for pause := firstLook; ; pause = min(2*pause, lastLook) {
+		if r.has(ctx, id) {
+			return nil
+		}
+		again.Reset(pause)
+		select {
+		case <-ch:
+			return nil
+		case <-again.C: // another member of the group may have stored it
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-r.stopped:
+			return bloodbank.Errorf(bloodbank.CodeUnavailable, "the server is stopping; the event is stored after its next start")
+		}
 	}
 }
 
