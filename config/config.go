@@ -39,11 +39,13 @@ type Config struct {
 	WAL    WAL
 	Bus    Bus
 	Store  Store
-	Schema Schema
-	Voice  Voice
-	Log    Log
-	Rabbit Rabbit
-	Redis  Redis
+	// Correlation is who answers questions of cause.
+	Correlation Correlation
+	Schema      Schema
+	Voice       Voice
+	Log         Log
+	Rabbit      Rabbit
+	Redis       Redis
 }
 
 // HTTP is who may use the doors. Keys http.*, BB_HTTP_*.
@@ -89,8 +91,9 @@ type WAL struct {
 // Bus is the message bus. Keys bus.*, BB_BUS_*, but BB_BUS for URL.
 type Bus struct {
 	// URL is embedded for the one inside the process, or the address of a
-	// broker: nats://, tls://, amqp:// or amqps://. Its password is kept secret.
-	// Default embedded.
+	// broker: nats://, tls://, amqp:// or amqps://; servers of one cluster of
+	// NATS are separated by commas. Its password is kept secret. Default: that
+	// of Rabbit.URL where only that is set, else embedded.
 	URL string
 	// MaxAge is how long the embedded bus keeps delivered messages at least.
 	// Default 3 days.
@@ -98,12 +101,62 @@ type Bus struct {
 	// SyncInterval is how often the embedded bus fsyncs; what is younger is safe
 	// in the write-ahead log. Default 1 s.
 	SyncInterval time.Duration
+	// QueueType is quorum or classic: what kind of queue RabbitMQ keeps for the
+	// recorder. Only quorum queues fsync before they confirm. Default quorum.
+	QueueType string
+	// Replicas is how many servers of a NATS cluster keep each message, 1 to 5.
+	// Default 1.
+	Replicas int
+	// ServerSync is how often an external NATS server fsyncs (its
+	// sync_interval): the log keeps what is younger. 0 means always. Default 2
+	// minutes, as the servers have it.
+	ServerSync time.Duration
+	// Credentials is a file with the user and key of an external NATS server,
+	// .creds; empty for none. Default empty.
+	Credentials string
+	// CA, Cert and Key are PEM files for TLS: whom to trust, and who we are.
+	// Default empty: the system's roots, and no certificate.
+	CA, Cert, Key string
+	// CompressAbove is the size in bytes from which a message travels as gzip, if
+	// that is smaller; consumers must look at its content encoding then. 0 sends
+	// all plainly, as the original's consumers expect. Default 0.
+	CompressAbove Size
+	// MaxAttempts is how often a broker that works may fail a message before it
+	// becomes a dead letter. Default 8.
+	MaxAttempts int
+	// Routes are further brokers, each with a filter. Variable BB_ROUTES.
+	// Default none.
+	Routes []Route
+}
+
+// Route hands the events that a filter wants to a further broker, beside the
+// bus. Its text is NAME=URL FILTER; several are separated by ; or line breaks
+// (not within double quotes).
+type Route struct {
+	// Name has 1 to 32 small letters, digits and dashes. It names the route's
+	// place in the log: a route with a new name begins with the next event.
+	Name string
+	// URL is the broker's, as in Bus.URL, but not embedded. An exchange=NAME
+	// behind its ? chooses another exchange of RabbitMQ. Its password is kept
+	// secret.
+	URL string
+	// Filter is in the filter language; empty wants all events.
+	Filter string
 }
 
 // Store is where events are kept and found. Key store.url, BB_STORE.
 type Store struct {
 	// URL is sqlite:PATH or postgres://...; empty is events.db in the data
 	// folder. Its password is kept secret. Default empty.
+	URL string
+}
+
+// Correlation is the tracker. Key correlation.url, BB_CORRELATION.
+type Correlation struct {
+	// URL is store, or the address of a Redis that holds the causes in the
+	// original's keys: redis:// or rediss://user:password@host:port/db. Its
+	// password is kept secret. Default: that of Redis where REDIS_HOST or
+	// redis.host is set, else store.
 	URL string
 }
 
@@ -141,8 +194,8 @@ type Log struct {
 	Level slog.Level
 }
 
-// Rabbit is the original's RabbitMQ. It is read, checked and shown; the driver
-// that uses it is chosen by Bus.URL. Keys rabbit.*, BB_RABBIT_*.
+// Rabbit is the original's RabbitMQ. Where its URL is set and Bus.URL is not, it
+// is the bus. Keys rabbit.*, BB_RABBIT_*.
 type Rabbit struct {
 	// URL is the address; its password is kept secret. Also RABBIT_URL. Default
 	// amqp://guest:guest@rabbitmq:5672/.
@@ -152,8 +205,9 @@ type Rabbit struct {
 	Exchange string
 }
 
-// Redis is the original's Redis. It is read, checked and shown. Keys redis.*,
-// BB_REDIS_*, and REDIS_HOST, REDIS_PORT, REDIS_DB, REDIS_PASSWORD.
+// Redis is the original's Redis. Where its Host is set and Correlation.URL is not,
+// it holds the causes. Keys redis.*, BB_REDIS_*, and REDIS_HOST, REDIS_PORT,
+// REDIS_DB, REDIS_PASSWORD.
 type Redis struct {
 	Host string // default localhost
 	Port int    // default 6379
@@ -165,6 +219,12 @@ type Redis struct {
 	TTLDays int
 }
 
+// Values of Bus.URL and Correlation.URL that are no addresses.
+const (
+	Embedded     = "embedded"
+	StoreTracker = "store"
+)
+
 // defaults returns the built-in settings, but for DataDir, which depends on the
 // environment.
 func defaults() Config {
@@ -175,7 +235,11 @@ func defaults() Config {
 		Environment: "dev",
 		Limits:      Limits{Event: 1 << 20, Body: 8 << 20, Batch: 10_000, Streams: 1000},
 		WAL:         WAL{SegmentSize: 64 << 20},
-		Bus:         Bus{URL: "embedded", MaxAge: 72 * time.Hour, SyncInterval: time.Second},
+		Bus: Bus{
+			URL: Embedded, MaxAge: 72 * time.Hour, SyncInterval: time.Second,
+			QueueType: "quorum", Replicas: 1, ServerSync: 2 * time.Minute, MaxAttempts: 8,
+		},
+		Correlation: Correlation{URL: StoreTracker},
 		Voice:       Voice{Recogniser: "pocketsphinx"},
 		Rabbit:      Rabbit{URL: "amqp://guest:guest@rabbitmq:5672/", Exchange: "bloodbank.events.v1"},
 		Redis:       Redis{Host: "localhost", Port: 6379, TTLDays: 30},

@@ -19,9 +19,10 @@ type key struct {
 type secrecy int
 
 const (
-	open     secrecy = iota
-	hidden           // nothing but whether it is set
-	password         // a URL whose password is hidden
+	open      secrecy = iota
+	hidden            // nothing but whether it is set
+	password          // a URL whose password is hidden
+	passwords         // text with such URLs among its words
 )
 
 // keys lists all settings in the order in which they are shown. This table is
@@ -47,7 +48,18 @@ func (c *Config) keys() []key {
 		k("bus.url", text(&c.Bus.URL)).named("BB_BUS").as(password),
 		k("bus.max_age", duration(&c.Bus.MaxAge)),
 		k("bus.sync_interval", duration(&c.Bus.SyncInterval)),
+		k("bus.queue_type", text(&c.Bus.QueueType)),
+		k("bus.replicas", number(&c.Bus.Replicas)),
+		k("bus.server_sync", duration(&c.Bus.ServerSync)),
+		k("bus.credentials", text(&c.Bus.Credentials)),
+		k("bus.ca", text(&c.Bus.CA)),
+		k("bus.cert", text(&c.Bus.Cert)),
+		k("bus.key", text(&c.Bus.Key)),
+		k("bus.compress_above", size(&c.Bus.CompressAbove)),
+		k("bus.max_attempts", number(&c.Bus.MaxAttempts)),
+		k("bus.routes", routes(&c.Bus.Routes)).named("BB_ROUTES").as(passwords),
 		k("store.url", text(&c.Store.URL)).named("BB_STORE").as(password),
+		k("correlation.url", text(&c.Correlation.URL)).named("BB_CORRELATION").as(password),
 		k("schema.dir", text(&c.Schema.Dir)),
 		k("schema.permissive", truth(&c.Schema.Permissive)).named("BB_PERMISSIVE"),
 		k("voice.recogniser", text(&c.Voice.Recogniser)),

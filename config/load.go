@@ -62,8 +62,23 @@ func Load(s Sources) (Config, Provenance, error) {
 	if path, ok := strings.CutPrefix(l.config.Store.URL, "sqlite:"); ok {
 		l.config.Store.URL = "sqlite:" + l.expandHome(path)
 	}
+	for _, path := range []*string{&l.config.Bus.Credentials, &l.config.Bus.CA, &l.config.Bus.Cert, &l.config.Bus.Key} {
+		*path = l.expandHome(*path)
+	}
+	l.followOriginal()
 	l.faults = append(l.faults, l.config.faults(l.from)...)
 	return l.config, l.from, report(l.faults)
+}
+
+// followOriginal lets the original's variables choose RabbitMQ and Redis, where
+// our own do not say what to use.
+func (l *loader) followOriginal() {
+	if from, set := l.from["rabbit.url"]; set && l.from["bus.url"] == "" && isBroker(l.config.Rabbit.URL) {
+		l.config.Bus.URL, l.from["bus.url"] = l.config.Rabbit.URL, from
+	}
+	if from, set := l.from["redis.host"]; set && l.from["correlation.url"] == "" {
+		l.config.Correlation.URL, l.from["correlation.url"] = l.config.Redis.url(), from
+	}
 }
 
 type loader struct {

@@ -52,6 +52,8 @@ func (k key) shown(value string) string {
 		return mask
 	case k.secret == password:
 		return hidePassword(value)
+	case k.secret == passwords:
+		return address.ReplaceAllStringFunc(value, hidePassword)
 	}
 	return value
 }
@@ -68,6 +70,9 @@ func (k key) display(value string) string {
 
 // secretQuery names query parameters that hold a password or a key.
 var secretQuery = regexp.MustCompile(`(?i)pass|secret|token|key`)
+
+// address is a URL among other words.
+var address = regexp.MustCompile(`[a-z]+://[^\s;]*`)
 
 // hidePassword masks the credentials of a URL. A user without a password is
 // masked too: NATS takes a token there. Where an @ shows that there may be

@@ -41,6 +41,7 @@ func (c Config) faults(p Provenance) []bloodbank.Detail {
 	c.checkDoors(&check)
 	c.checkLimits(&check)
 	c.checkDrivers(&check)
+	c.checkBus(&check)
 	return check.found
 }
 
@@ -76,11 +77,9 @@ func (c Config) checkLimits(check *checker) {
 }
 
 func (c Config) checkDrivers(check *checker) {
-	check.that(c.Bus.URL == "embedded" || hasScheme(c.Bus.URL, "nats", "tls", "amqp", "amqps"), "bus.url", "names no bus; use embedded, or the URL of a broker: nats://host:4222 or amqp://user:password@host:5672/")
-	check.that(c.Bus.MaxAge > 0, "bus.max_age", "must be longer than 0")
-	check.that(c.Bus.SyncInterval > 0, "bus.sync_interval", "must be longer than 0")
 	sqlite := strings.HasPrefix(c.Store.URL, "sqlite:")
 	check.that(c.Store.URL == "" || sqlite || hasScheme(c.Store.URL, "postgres", "postgresql"), "store.url", "names no store; use sqlite:PATH or postgres://user:password@host:5432/database, or leave it empty")
+	check.that(c.Correlation.URL == StoreTracker || hasScheme(c.Correlation.URL, "redis", "rediss"), "correlation.url", "names no tracker; use store, or redis://user:password@host:6379/0")
 	check.that(c.Voice.Recogniser != "", "voice.recogniser", "is empty; use pocketsphinx")
 	check.that(c.Voice.Workers >= 0 && c.Voice.Workers <= 64, "voice.workers", "is out of range; use 1 to 64, or 0 for the default")
 	check.that(c.Voice.MaxSessions >= 0, "voice.max_sessions", "is negative; use 0 for the default")
@@ -90,6 +89,37 @@ func (c Config) checkDrivers(check *checker) {
 	check.that(isPort(strconv.Itoa(c.Redis.Port), 1), "redis.port", "is no port; use 1 to 65535")
 	check.that(c.Redis.DB >= 0, "redis.db", "is negative; use 0 or more")
 	check.that(c.Redis.TTLDays >= 1, "redis.ttl_days", "is too short; use 1 or more days")
+}
+
+func (c Config) checkBus(check *checker) {
+	check.that(c.Bus.URL == Embedded || isBroker(c.Bus.URL), "bus.url", "names no bus; use embedded, or the URL of a broker: nats://host:4222 or amqp://user:password@host:5672/")
+	check.that(c.Bus.MaxAge > 0, "bus.max_age", "must be longer than 0")
+	check.that(c.Bus.SyncInterval > 0, "bus.sync_interval", "must be longer than 0")
+	check.that(c.Bus.QueueType == "quorum" || c.Bus.QueueType == "classic", "bus.queue_type", "is no kind of queue; use quorum or classic")
+	check.that(c.Bus.Replicas >= 1 && c.Bus.Replicas <= 5, "bus.replicas", "is out of range; use 1 to 5")
+	check.that(c.Bus.ServerSync >= 0, "bus.server_sync", "is negative; use the server's sync_interval, or 0 where that is always")
+	check.that((c.Bus.Cert == "") == (c.Bus.Key == ""), "bus.cert", "and bus.key belong together; set both or none")
+	check.that(c.Bus.CompressAbove >= 0, "bus.compress_above", "is negative; use 0 to compress nothing")
+	check.that(c.Bus.MaxAttempts >= 1, "bus.max_attempts", "is too small; use 1 or more")
+	for i, r := range c.Bus.Routes {
+		check.that(isBroker(r.URL), "bus.routes", "leads route %s to no broker; use NAME=URL FILTER with a URL such as nats://host:4222 or amqp://user:password@host:5672/", r.Name)
+		twice := slices.ContainsFunc(c.Bus.Routes[:i], func(o Route) bool { return o.Name == r.Name })
+		check.that(!twice, "bus.routes", "names route %s twice; a name is a place in the log, so each needs its own", r.Name)
+	}
+}
+
+// isBroker reports whether s is the URL of a broker, or a list of those of one
+// cluster of NATS.
+func isBroker(s string) bool {
+	if hasScheme(s, "amqp", "amqps") {
+		return true
+	}
+	for one := range strings.SplitSeq(s, ",") {
+		if !hasScheme(one, "nats", "tls") {
+			return false
+		}
+	}
+	return true
 }
 
 func isPort(s string, least int) bool {
