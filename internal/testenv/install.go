@@ -19,8 +19,8 @@ import (
 
 // The environment variables that people set.
 const (
-	// Engines allows to start real servers, as make test-engines does. They take
-	// minutes and a good part of the machine, so plain make test leaves them out.
+	// Engines says whether tests start real servers: "0" is never, unset is unless
+	// go test has -short, anything else is always.
 	Engines = "BB_TEST_ENGINES"
 	// NoInstall forbids to install packages.
 	NoInstall = "BB_TEST_NO_INSTALL"
@@ -54,11 +54,22 @@ type installer struct {
 	failed map[string]error
 }
 
+// off says why no servers are started; "" is that they are.
+func off(engines string, short bool) string {
+	switch {
+	case engines == "0":
+		return Engines + "=0"
+	case engines == "" && short:
+		return "go test -short leaves real servers out; " + Engines + "=1 has them all the same"
+	}
+	return ""
+}
+
 // need returns the path of the program, or skips the test.
 func (i *installer) need(tb testing.TB, p program) string {
 	tb.Helper()
-	if os.Getenv(Engines) == "" {
-		tb.Skipf("SKIPPED: %s is started only by make test-engines (%s=1)", p.name, Engines)
+	if why := off(os.Getenv(Engines), testing.Short()); why != "" {
+		tb.Skipf("SKIPPED: %s is not started: %s", p.name, why)
 	}
 	if path, ok := p.find(); ok {
 		return path
@@ -73,7 +84,7 @@ func (i *installer) need(tb testing.TB, p program) string {
 	}
 	path, ok := p.find()
 	if !ok {
-		tb.Skipf("SKIPPED: %s is not installed, and the package %s cannot be: %v", p.name, p.pkg, i.failed[p.pkg])
+		tb.Skipf("SKIPPED: %s is not installed, and the package %s cannot be: %v; see scripts/setup test", p.name, p.pkg, i.failed[p.pkg])
 	}
 	return path
 }

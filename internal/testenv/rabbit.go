@@ -33,6 +33,7 @@ type rabbitNode struct {
 	call     string // erl_call, which runs a piece of Erlang inside the server
 	distPort int
 	asked    atomic.Int64 // virtual hosts made
+	calls    atomic.Int64 // of erl_call
 }
 
 const (
@@ -153,7 +154,10 @@ func (r *Rabbit) createVHost() {
 func binary(s string) string { return `<<` + strconv.Quote(s) + `>>` }
 
 func (n *rabbitNode) eval(expressions string) (string, error) {
-	cmd := exec.Command(n.call, "-name", n.name, "-c", n.cookie, "-timeout", "20", "-e")
+	// A name of its own for each call: the server ends the connection of one that
+	// calls when another of the same name comes, and all have the same by default.
+	caller := fmt.Sprintf("call%dx%d", os.Getpid(), n.calls.Add(1))
+	cmd := exec.Command(n.call, "-name", n.name, "-h", caller, "-c", n.cookie, "-timeout", "20", "-e")
 	cmd.Env = n.env()
 	cmd.Stdin = strings.NewReader(expressions + ".\n")
 	out, err := cmd.CombinedOutput()

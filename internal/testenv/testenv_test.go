@@ -8,7 +8,9 @@ import (
 	"io"
 	"net"
 	"os"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -173,6 +175,57 @@ func TestRabbitMQ(t *testing.T) {
 	}
 }
 
+// TestEvalInParallel has many calls at once: none may end another.
+func TestEvalInParallel(t *testing.T) {
+	r := RabbitMQ(t)
+	var wg sync.WaitGroup
+	for i := range 12 {
+		wg.Go(func() {
+			if got := r.Eval(fmt.Sprintf("timer:sleep(50), %d * 2", i)); got != strconv.Itoa(2*i) {
+				t.Errorf("twice %d is %q", i, got)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// TestPortMapperIsPrivate asks the port mapper of the node, not the one that all
+// of the machine's Erlang programs share, and sees it go with the node.
+func TestPortMapperIsPrivate(t *testing.T) {
+	t.Parallel()
+	var n *rabbitNode
+	var pids []int
+	t.Run("inner", func(t *testing.T) {
+		n = PrivateRabbitMQ(t).node
+		pids = append(tree(n.proc.pid()), tree(n.epmd.proc.pid())...)
+		if n.epmd.port == epmdPort {
+			t.Fatal("it is the machine's")
+		}
+		c, err := net.DialTimeout("tcp", n.epmd.addr(), time.Second)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		_ = c.SetDeadline(time.Now().Add(5 * time.Second))
+		if _, err := c.Write([]byte{0, 1, 'n'}); err != nil { // names, please
+			t.Fatal(err)
+		}
+		names, err := io.ReadAll(c)
+		name, _, _ := strings.Cut(n.name, "@")
+		if err != nil || !strings.Contains(string(names), "name "+name+" at port") {
+			t.Fatalf("%q, %v", names, err)
+		}
+	})
+	if n == nil {
+		t.Skip("SKIPPED: there is no RabbitMQ")
+	}
+	for _, pid := range pids {
+		if !gone(pid, time.Second) {
+			t.Errorf("process %d still runs", pid)
+		}
+	}
+}
+
 func TestRabbitMQBlocked(t *testing.T) {
 	r := RabbitMQ(t)
 	c, err := amqp.Dial(r.URL())
@@ -245,6 +298,26 @@ func TestForbidServices(t *testing.T) {
 	allow()
 	if _, err := os.Stat(path); !os.IsNotExist(err) {
 		t.Fatal("services stay forbidden")
+	}
+}
+
+func TestWhenServersAreStarted(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		engines string
+		short   bool
+		started bool
+	}{
+		{"", false, true},
+		{"", true, false},
+		{"0", false, false},
+		{"0", true, false},
+		{"1", false, true},
+		{"1", true, true},
+	} {
+		if why := off(c.engines, c.short); (why == "") != c.started {
+			t.Errorf("%s=%q, -short %t: %q", Engines, c.engines, c.short, why)
+		}
 	}
 }
 
