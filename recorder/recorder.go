@@ -9,6 +9,7 @@ package recorder
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -31,6 +32,9 @@ type Options struct {
 	Committed func(last int64)
 	// MaxBatch is how many events one transaction takes; 0 means 500.
 	MaxBatch int
+	// MaxUnpacked bounds an event that comes compressed, in bytes; 0 means
+	// [bus.MaxUnpacked]. A larger one goes to the rejects.
+	MaxUnpacked int
 	// Retry is how long to wait before consuming is tried again where it could
 	// not start; 0 means 5 s.
 	Retry  time.Duration
@@ -143,12 +147,12 @@ func (r *Recorder) consume(ctx, batch context.Context) {
 func (r *Recorder) record(ctx context.Context, deliveries []bus.Delivery) error {
 	batch := store.Batch{Events: make([]store.Incoming, 0, len(deliveries))}
 	for _, d := range deliveries {
-		e, err := bloodbank.DecodeEnvelope(d.Data)
+		event, err := r.read(d)
 		if err != nil {
 			batch.Rejected = append(batch.Rejected, store.Rejected{Raw: d.Data, Reason: err.Error()})
 			continue
 		}
-		batch.Events = append(batch.Events, store.Incoming{Envelope: e, Raw: d.Data})
+		batch.Events = append(batch.Events, event)
 	}
 	appended, err := r.o.Store.Append(ctx, batch)
 	if err != nil {
@@ -164,6 +168,20 @@ func (r *Recorder) record(ctx context.Context, deliveries []bus.Delivery) error 
 	r.o.Committed(appended.Last)
 	r.waiting.release(batch.Events)
 	return nil
+}
+
+// read unpacks and decodes a message. What cannot be read today cannot be read
+// tomorrow, so it is no reason to stop: its bytes go to the rejects as they came.
+func (r *Recorder) read(d bus.Delivery) (store.Incoming, error) {
+	data, err := bus.Unpack(d.Message, r.o.MaxUnpacked)
+	if err != nil {
+		return store.Incoming{}, fmt.Errorf("the message cannot be unpacked: %w", err)
+	}
+	e, err := bloodbank.DecodeEnvelope(data)
+	if err != nil && d.Encoding != "" {
+		err = fmt.Errorf("unpacked from %s: %w", d.Encoding, err)
+	}
+	return store.Incoming{Envelope: e, Raw: data}, err
 }
 
 func (r *Recorder) count(batch store.Batch, appended store.Appended) {
