@@ -55,6 +55,7 @@ type Hub struct {
 	tail     []store.Event      // the newest events in memory, all that the store has from the first to last
 	bytes    int                // of the wire forms in tail
 	last     int64              // the newest sequence seen
+	begin    int64              // the newest one when the store was first read; -1 before
 	changed  chan struct{}      // closed and replaced when last rises
 	closed   bool
 	watchers int
@@ -76,20 +77,17 @@ func New(o Options) *Hub {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Hub{o: o, wake: make(chan struct{}, 1), done: make(chan struct{}), changed: make(chan struct{})}
+	return &Hub{o: o, begin: -1, wake: make(chan struct{}, 1), done: make(chan struct{}), changed: make(chan struct{})}
 }
 
 // Name is the name of the service.
 func (h *Hub) Name() string { return "live" }
 
-// Start begins to follow the store at its newest event. It fails when the store
-// cannot be read, and with [ErrClosed] after Stop. On a started hub it does
-// nothing.
+// Start begins to follow the store at its newest event. A store that is down is
+// no failure: following begins where it stands once it can be read. It fails with
+// [ErrClosed] after Stop. On a started hub it does nothing.
 func (h *Hub) Start(ctx context.Context) error {
 	last, err := h.o.Store.Last(ctx)
-	if err != nil {
-		return err
-	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closed {
@@ -98,7 +96,9 @@ func (h *Hub) Start(ctx context.Context) error {
 	if h.stop != nil {
 		return nil
 	}
-	h.last = last
+	if h.report(err); err == nil {
+		h.last, h.begin = last, last
+	}
 	ctx, h.stop = context.WithCancel(context.WithoutCancel(ctx))
 	go func() {
 		defer close(h.done)
@@ -156,13 +156,13 @@ func (h *Hub) follow(ctx context.Context) {
 // watching it only notes how far the store is: who comes later begins there, or
 // reads the store.
 func (h *Hub) advance(ctx context.Context) bool {
-	// Only this goroutine writes last once it runs.
+	// Only this goroutine writes last and begin once it runs.
 	last, events, err := h.read(ctx)
 	if ctx.Err() != nil {
 		return false
 	}
 	h.report(err)
-	if err != nil || last <= h.last {
+	if err != nil || h.begin >= 0 && last <= h.last {
 		return false
 	}
 	h.mu.Lock()
@@ -171,6 +171,9 @@ func (h *Hub) advance(ctx context.Context) bool {
 		return false
 	}
 	h.last = last
+	if h.begin < 0 {
+		h.begin = last
+	}
 	if len(events) > 0 {
 		h.keep(events)
 	} else {
@@ -183,7 +186,7 @@ func (h *Hub) advance(ctx context.Context) bool {
 
 func (h *Hub) read(ctx context.Context) (last int64, events []store.Event, err error) {
 	h.mu.Lock()
-	watched := h.watchers > 0
+	watched := h.watchers > 0 && h.begin >= 0
 	h.mu.Unlock()
 	if !watched {
 		last, err = h.o.Store.Last(ctx)

@@ -188,11 +188,6 @@ func TestStoreErrors(t *testing.T) {
 	t.Parallel()
 	broken := errors.New("broken")
 	s := &fakeStore{}
-	s.fail(broken)
-	if err := New(Options{Store: s}).Start(t.Context()); !errors.Is(err, broken) {
-		t.Fatalf("start: %v", err)
-	}
-	s.fail(nil)
 	s.add(10, 1, 0)
 	s.read = make(chan struct{}, 1)
 	h := start(t, s, Options{})
@@ -213,6 +208,33 @@ func TestStoreErrors(t *testing.T) {
 	h.Wake(0)
 	if got, err := collect(within(t), behind, 11); err != nil || len(got) != 11 {
 		t.Errorf("it missed something: %v %v", got, err)
+	}
+}
+
+// With a store that is down at start the stream begins where that stands when it
+// is back.
+func TestStoreDownAtStart(t *testing.T) {
+	t.Parallel()
+	broken := errors.New("broken")
+	s := &fakeStore{}
+	s.add(5, 1, 0)
+	s.fail(broken)
+	h := start(t, s, Options{})
+	w, old := h.Watch(-1), h.Watch(2)
+	defer w.Close()
+	defer old.Close()
+	if _, err := old.Next(within(t)); !errors.Is(err, broken) {
+		t.Fatalf("a position that cannot be checked: %v", err)
+	}
+	s.fail(nil)
+	h.Wake(0)
+	if got, err := collect(within(t), old, 3); err != nil || len(got) != 3 || got[0] != 3 {
+		t.Errorf("behind 2: %v %v", got, err)
+	}
+	s.add(1, 1, 0)
+	h.Wake(0)
+	if got, err := collect(within(t), w, 1); err != nil || len(got) != 1 || got[0] != 6 {
+		t.Errorf("from the end: %v %v", got, err)
 	}
 }
 

@@ -12,7 +12,7 @@ import (
 // Close may be called from another.
 type Watcher struct {
 	hub     *Hub
-	after   int64
+	after   int64 // -1: where the hub begins
 	checked bool // the position is known to lie within the store
 	closed  bool // guarded by hub.mu
 }
@@ -25,7 +25,10 @@ func (h *Hub) Watch(after int64) *Watcher {
 	defer h.mu.Unlock()
 	h.watchers++
 	if after < 0 {
-		after = h.last
+		after = -1
+		if h.begin >= 0 {
+			after = h.last
+		}
 	}
 	return &Watcher{hub: h, after: after, checked: after <= h.last}
 }
@@ -95,7 +98,10 @@ func (w *Watcher) fromTail() (events []store.Event, behind bool, changed <-chan 
 	if h.closed {
 		return nil, false, nil, ErrClosed
 	}
-	if w.after >= h.last {
+	if w.after < 0 && h.begin >= 0 {
+		w.after = h.begin
+	}
+	if w.after < 0 || w.after >= h.last {
 		return nil, false, h.changed, nil
 	}
 	if len(h.tail) == 0 || w.after < h.tail[0].Sequence-1 {
