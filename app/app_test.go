@@ -85,8 +85,8 @@ func TestFailedStartLeavesNothing(t *testing.T) {
 	cfg := a.cfg
 	for name, spoil := range map[string]func(){
 		"taken port":    func() { cfg.Listen = taken.Addr().String() },
-		"unknown bus":   func() { cfg.Bus.URL = "amqp://127.0.0.1/" },
-		"unknown store": func() { cfg.Store.URL = "postgres://127.0.0.1/x" },
+		"unknown bus":   func() { cfg.Bus.URL = "kafka://127.0.0.1/" },
+		"unknown store": func() { cfg.Store.URL = "mysql://127.0.0.1/x" },
 		"broken schema": func() {
 			cfg.Schema.Dir = t.TempDir()
 			if err := os.WriteFile(filepath.Join(cfg.Schema.Dir, "a.b.json"), []byte("{"), 0o600); err != nil {

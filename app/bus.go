@@ -3,11 +3,14 @@ package app
 import (
 	"context"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/33god/bloodbank"
 	"github.com/33god/bloodbank/bus"
 	"github.com/33god/bloodbank/bus/jetstream"
+	"github.com/33god/bloodbank/bus/rabbitmq"
+	"github.com/33god/bloodbank/config"
 	"github.com/33god/bloodbank/recorder"
 )
 
@@ -24,16 +27,30 @@ const duplicateWindow = 12 * time.Second
 
 // openBus chooses the bus.
 func (a *App) openBus(ctx context.Context) (err error) {
-	switch a.cfg.Bus.URL {
-	case "", "embedded":
+	switch scheme, _, _ := strings.Cut(a.cfg.Bus.URL, ":"); scheme {
+	case "", config.Embedded:
 		a.bus, err = jetstream.Open(ctx, jetstream.Options{
 			Dir: filepath.Join(a.cfg.DataDir, busDir), MaxAge: a.cfg.Bus.MaxAge, SyncInterval: a.cfg.Bus.SyncInterval,
 			DuplicateWindow: duplicateWindow, KeepFor: []string{recorder.Group}, Logger: a.log,
 		})
-		return err
+	case "amqp", "amqps":
+		a.bus, err = rabbitmq.Open(ctx, rabbitOptions(a.cfg, a))
+	default:
+		err = bloodbank.Errorf(bloodbank.CodeUnsupported, "there is no driver for the scheme %s of bus.url (BB_BUS, --bus)", scheme)
 	}
-	return bloodbank.Errorf(bloodbank.CodeUnsupported,
-		"there is no driver for the configured bus yet; this version has: embedded. Unset BB_BUS and RABBIT_URL")
+	return err
+}
+
+// rabbitOptions are those of the main bus: its exchange is the original's, and
+// the recorder's queue takes everything.
+func rabbitOptions(cfg config.Config, a *App) rabbitmq.Options {
+	o := rabbitmq.Options{
+		URL: cfg.Bus.URL, Exchange: cfg.Rabbit.Exchange, Groups: []string{recorder.Group}, QueueType: cfg.Bus.QueueType,
+	}
+	if a != nil {
+		o.Logger = a.log
+	}
+	return o
 }
 
 func (a *App) closeBus(ctx context.Context) error { return a.bus.Close(ctx) }

@@ -6,13 +6,15 @@ import (
 	"strings"
 
 	"github.com/33god/bloodbank"
+	"github.com/33god/bloodbank/config"
 	"github.com/33god/bloodbank/correlation"
 	"github.com/33god/bloodbank/gateway"
 	"github.com/33god/bloodbank/store"
+	"github.com/33god/bloodbank/store/postgres"
 	"github.com/33god/bloodbank/store/sqlite"
 )
 
-// storeDriver is what every store gives; it is the correlation tracker as well.
+// storeDriver is what every store gives; it is a correlation tracker as well.
 type storeDriver interface {
 	store.Store
 	correlation.Tracker
@@ -22,16 +24,23 @@ type storeDriver interface {
 
 // openStore chooses the store.
 func (a *App) openStore(ctx context.Context) (err error) {
-	path, ok := strings.CutPrefix(a.cfg.Store.URL, "sqlite:")
-	if !ok && a.cfg.Store.URL != "" {
-		return bloodbank.Errorf(bloodbank.CodeUnsupported,
-			"there is no driver for the configured store yet; this version has: sqlite:PATH. Unset BB_STORE")
+	switch scheme, _, _ := strings.Cut(a.cfg.Store.URL, ":"); scheme {
+	case "", "sqlite":
+		a.store, err = sqlite.Open(ctx, sqlite.Options{Path: sqlitePath(a.cfg), Logger: a.log})
+	case "postgres", "postgresql":
+		a.store, err = postgres.Open(ctx, postgres.Options{URL: a.cfg.Store.URL, AllowDown: true, Logger: a.log})
+	default:
+		err = bloodbank.Errorf(bloodbank.CodeUnsupported, "there is no driver for the scheme %s of store.url (BB_STORE, --store)", scheme)
 	}
-	if path == "" {
-		path = filepath.Join(a.cfg.DataDir, "events.db")
-	}
-	a.store, err = sqlite.Open(ctx, sqlite.Options{Path: path, Logger: a.log})
 	return err
+}
+
+// sqlitePath is the database file: the configuration's, or the data folder's own.
+func sqlitePath(cfg config.Config) string {
+	if path, ok := strings.CutPrefix(cfg.Store.URL, "sqlite:"); ok && path != "" {
+		return path
+	}
+	return filepath.Join(cfg.DataDir, "events.db")
 }
 
 func (a *App) closeStore(context.Context) error { return a.store.Close() }

@@ -21,11 +21,19 @@ func (c *command) loadConfig(flags *pflag.FlagSet) (config.Config, config.Proven
 	if flags != nil {
 		flags.Visit(func(f *pflag.Flag) {
 			if key := configKey(f.Name); key != "" {
-				given[key] = f.Value.String()
+				given[key] = flagText(f)
 			}
 		})
 	}
 	return config.Load(config.Sources{Environ: c.Environ, Flags: given})
+}
+
+// flagText is what a flag says, a repeated one in lines.
+func flagText(f *pflag.Flag) string {
+	if list, ok := f.Value.(pflag.SliceValue); ok {
+		return strings.Join(list.GetSlice(), "\n")
+	}
+	return f.Value.String()
 }
 
 // configKey is the key that a flag of bb up sets; "" for a flag of another kind.
@@ -35,6 +43,14 @@ func configKey(flag string) string {
 		return "listen"
 	case "data":
 		return "data_dir"
+	case "bus":
+		return "bus.url"
+	case "store":
+		return "store.url"
+	case "correlation":
+		return "correlation.url"
+	case "route":
+		return "bus.routes"
 	case "schema-dir":
 		return "schema.dir"
 	case "permissive":

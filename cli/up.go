@@ -19,9 +19,14 @@ func (c *command) upCmd() *cobra.Command {
 		Short: "Start the server",
 		Long: `Start the server: the doors (HTTP, and voice at /asr), the log, the bus, the
 store. It needs nothing else. It runs until interrupted; what it has accepted is
-delivered then or after the next start.`,
+delivered then or after the next start.
+
+A broker, a database or a Redis is chosen by its URL. One that is down is no
+failure: events wait in the log, and what is missing is made up for later.`,
 		Example: `  bb up
   bb up --listen 127.0.0.1:0 --data ./data     a free port, a folder of its own
+  bb up --bus amqp://guest:guest@localhost/ --store postgres://localhost/bb
+  bb up --route 'alarms=nats://localhost:4222 type:*.failed'
   bb up --demo                                 speak a sentence and follow it`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return c.up(cmd, demo) },
@@ -29,6 +34,10 @@ delivered then or after the next start.`,
 	flags := cmd.Flags()
 	flags.String("listen", "", "HOST:PORT to listen on; port 0 picks a free one (BB_LISTEN, default 127.0.0.1:8682)")
 	flags.String("data", "", "folder for everything that is kept (BB_DATA_DIR)")
+	flags.String("bus", "", "embedded, nats://… or amqp://… (BB_BUS, or RABBIT_URL)")
+	flags.String("store", "", "sqlite:PATH or postgres://… (BB_STORE)")
+	flags.String("correlation", "", "store or redis://… (BB_CORRELATION, or REDIS_HOST)")
+	flags.StringArray("route", nil, "further broker with a filter, NAME=URL FILTER; may be repeated (BB_ROUTES)")
 	flags.String("schema-dir", "", "folder with more schemas (BB_SCHEMA_DIR)")
 	flags.Bool("permissive", false, "accept event types without a schema")
 	flags.Bool("insecure", false, "listen beyond this machine without tokens")
@@ -44,12 +53,9 @@ func (c *command) up(cmd *cobra.Command, demo bool) error {
 			return err
 		}
 	}
-	cfg, from, err := c.loadConfig(cmd.Flags())
+	cfg, err := c.config(cmd.Flags())
 	if err != nil {
 		return err
-	}
-	if from.Of("rabbit.url") != "default" {
-		c.say("bb: RABBIT_URL is set, but this version cannot use RabbitMQ yet; the bus is %s", cfg.Bus.URL)
 	}
 	app.TuneMemory(c.Environ)
 	began := time.Now()
