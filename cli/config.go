@@ -36,7 +36,15 @@ func flagText(f *pflag.Flag) string {
 	return f.Value.String()
 }
 
-// configKey is the key that a flag of bb up sets; "" for a flag of another kind.
+// engineFlags are those that choose what bb works with.
+func engineFlags(flags *pflag.FlagSet) {
+	flags.String("bus", "", "embedded, nats://… or amqp://… (BB_BUS, or RABBIT_URL)")
+	flags.String("store", "", "sqlite:PATH or postgres://… (BB_STORE)")
+	flags.String("correlation", "", "store or redis://… (BB_CORRELATION, or REDIS_HOST)")
+	flags.StringArray("route", nil, "further broker with a filter, NAME=URL FILTER; may be repeated (BB_ROUTES)")
+}
+
+// configKey is the key that a flag sets; "" for a flag of another kind.
 func configKey(flag string) string {
 	switch flag {
 	case "listen":
@@ -67,7 +75,7 @@ func (c *command) configCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "config", Short: "Print the configuration in force, and where each value comes from", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, from, err := c.loadConfig(nil)
+			cfg, from, err := c.loadConfig(cmd.Flags())
 			if err != nil {
 				return err
 			}
@@ -79,5 +87,6 @@ func (c *command) configCmd() *cobra.Command {
 		},
 	}
 	c.outputFlag(cmd)
+	engineFlags(cmd.Flags())
 	return cmd
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/33god/bloodbank"
 	"github.com/33god/bloodbank/app"
@@ -16,16 +17,21 @@ func (c *command) doctorCmd() *cobra.Command {
 		Use:   "doctor",
 		Short: "Check this machine and the running server, and say what to mend",
 		Long: `Check this machine and, where one runs, the server. Each line is PASS, WARN or
-FAIL with what to do. The exit code is 1 when something fails.`,
+FAIL with what to do. The exit code is 1 when something fails. The broker, the
+database and the Redis of the configuration are tried, and nothing is changed
+there; flags try others.`,
+		Example: `  bb doctor
+  bb doctor --bus amqp://user:password@host/ --store postgres://host/bb`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return c.doctor(cmd.Context()) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return c.doctor(cmd.Context(), cmd.Flags()) },
 	}
 	c.outputFlag(cmd)
+	engineFlags(cmd.Flags())
 	return cmd
 }
 
-func (c *command) doctor(ctx context.Context) error {
-	cfg, err := c.config(nil)
+func (c *command) doctor(ctx context.Context, flags *pflag.FlagSet) error {
+	cfg, err := c.config(flags)
 	if err != nil {
 		return err
 	}
