@@ -34,23 +34,30 @@ func (a *App) openBus(ctx context.Context) (err error) {
 			DuplicateWindow: duplicateWindow, KeepFor: []string{recorder.Group}, Logger: a.log,
 		})
 	case "amqp", "amqps":
-		a.bus, err = rabbitmq.Open(ctx, rabbitOptions(a.cfg, a))
+		a.bus, err = a.openRabbit(ctx)
 	default:
 		err = bloodbank.Errorf(bloodbank.CodeUnsupported, "there is no driver for the scheme %s of bus.url (BB_BUS, --bus)", scheme)
 	}
 	return err
 }
 
+func (a *App) openRabbit(ctx context.Context) (busDriver, error) {
+	o, err := rabbitOptions(a.cfg)
+	if err != nil {
+		return nil, err
+	}
+	o.Logger = a.log
+	return rabbitmq.Open(ctx, o)
+}
+
 // rabbitOptions are those of the main bus: its exchange is the original's, and
 // the recorder's queue takes everything.
-func rabbitOptions(cfg config.Config, a *App) rabbitmq.Options {
-	o := rabbitmq.Options{
-		URL: cfg.Bus.URL, Exchange: cfg.Rabbit.Exchange, Groups: []string{recorder.Group}, QueueType: cfg.Bus.QueueType,
-	}
-	if a != nil {
-		o.Logger = a.log
-	}
-	return o
+func rabbitOptions(cfg config.Config) (rabbitmq.Options, error) {
+	secure, err := brokerTLS(cfg.Bus)
+	return rabbitmq.Options{
+		URL: cfg.Bus.URL, Login: rabbitLogin(cfg.Bus.Credentials), TLS: secure,
+		Exchange: cfg.Rabbit.Exchange, Groups: []string{recorder.Group}, QueueType: cfg.Bus.QueueType,
+	}, err
 }
 
 func (a *App) closeBus(ctx context.Context) error { return a.bus.Close(ctx) }

@@ -111,8 +111,8 @@ type Bus struct {
 	// sync_interval): the log keeps what is younger. 0 means always. Default 2
 	// minutes, as the servers have it.
 	ServerSync time.Duration
-	// Credentials is a file with the user and key of an external NATS server,
-	// .creds; empty for none. Default empty.
+	// Credentials is a file that is read at each connect: .creds with the user and
+	// key for NATS, user:password for RabbitMQ; empty for none. Default empty.
 	Credentials string
 	// CA, Cert and Key are PEM files for TLS: whom to trust, and who we are.
 	// Default empty: the system's roots, and no certificate.
