@@ -3,23 +3,28 @@ package correlation
 import (
 	"bytes"
 	"cmp"
-	"container/heap"
+	"encoding/binary"
 	"slices"
 )
 
-// Sort brings nodes into the order of [Chain.Nodes] and reports whether they
-// hold a cycle. Parents that are not among the nodes do not matter. Its time
-// grows with the nodes and edges, times the logarithm of the nodes.
+// Sort brings nodes, each there once, into the order of [Chain.Nodes] and
+// reports whether they hold a cycle. Parents that are not among the nodes do not
+// matter. Its time grows with the nodes and edges, times the logarithm of the
+// nodes that are free at the same time: a line needs no comparison at all.
 func Sort(nodes []Node) (cyclic bool) {
-	slices.SortFunc(nodes, compareNodes)
-	g := newGraph(nodes)
-	order := g.kahn()
-	cyclic = len(order) < len(nodes)
-	if cyclic {
-		order = g.condensed()
+	x := newIndex(nodes)
+	g := &graph{nodes: nodes, edges: newEdges(nodes, &x, Descendants)}
+	if order := g.kahn(); len(order) == len(nodes) {
+		permute(nodes, order)
+		return false
 	}
-	apply(nodes, order)
-	return cyclic
+	// Components are told apart by the earliest of their members, so the nodes
+	// have to be in order first.
+	slices.SortFunc(nodes, compareNodes)
+	x = newIndex(nodes)
+	g.edges = newEdges(nodes, &x, Descendants)
+	permute(nodes, g.condensed())
+	return true
 }
 
 // compareNodes breaks ties: by timestamp, then by id.
@@ -27,109 +32,148 @@ func compareNodes(a, b Node) int {
 	return cmp.Or(a.Timestamp.Compare(b.Timestamp), bytes.Compare(a.ID[:], b.ID[:]))
 }
 
-func apply(nodes []Node, order []int) {
-	sorted := make([]Node, 0, len(nodes))
-	for _, i := range order {
-		sorted = append(sorted, nodes[i])
-	}
-	copy(nodes, sorted)
-}
-
-// graph holds the edges between sorted nodes as places in their slice, so that
-// a lower number also means earlier in a tie.
+// graph holds the edges from parents to children as places among the nodes.
 type graph struct {
-	nodes    []Node
-	children [][]int
-	parents  []int // how many parents are among the nodes
+	nodes []Node
+	edges
 }
 
-func newGraph(nodes []Node) *graph {
-	place := make(map[[16]byte]int, len(nodes))
-	for i, n := range nodes {
-		place[n.ID] = i
+// key is what compareNodes compares, in few machine words.
+type key struct {
+	seconds     int64
+	nanoseconds int32
+	id          [2]uint64
+}
+
+func newKey(n *Node) key {
+	return key{n.Timestamp.Unix(), int32(n.Timestamp.Nanosecond()), [2]uint64{binary.BigEndian.Uint64(n.ID[:8]), binary.BigEndian.Uint64(n.ID[8:])}}
+}
+
+func (a *key) before(b *key) bool {
+	switch {
+	case a.seconds != b.seconds:
+		return a.seconds < b.seconds
+	case a.nanoseconds != b.nanoseconds:
+		return a.nanoseconds < b.nanoseconds
+	case a.id[0] != b.id[0]:
+		return a.id[0] < b.id[0]
 	}
-	g := &graph{nodes: nodes, children: make([][]int, len(nodes)), parents: make([]int, len(nodes))}
-	for i, n := range nodes {
-		for _, p := range n.Parents {
-			if j, ok := place[p]; ok {
-				g.children[j] = append(g.children[j], i)
-				g.parents[i]++
-			}
+	return a.id[1] < b.id[1]
+}
+
+// heap holds places, the one with the earliest key on top.
+type heap struct {
+	keys   []key
+	places []int32
+}
+
+func (h *heap) push(place int32) {
+	h.places = append(h.places, place)
+	at := len(h.places) - 1
+	for at > 0 {
+		up := (at - 1) / 2
+		if !h.keys[place].before(&h.keys[h.places[up]]) {
+			break
 		}
+		h.places[at] = h.places[up]
+		at = up
 	}
-	return g
+	h.places[at] = place
 }
 
-// ints is a heap of numbers, the smallest on top.
-type ints []int
+func (h *heap) pop() int32 {
+	top, last := h.places[0], len(h.places)-1
+	place := h.places[last]
+	h.places = h.places[:last]
+	if last == 0 {
+		return top
+	}
+	at := 0
+	for {
+		down := 2*at + 1
+		if down >= last {
+			break
+		}
+		if down+1 < last && h.keys[h.places[down+1]].before(&h.keys[h.places[down]]) {
+			down++
+		}
+		if !h.keys[h.places[down]].before(&h.keys[place]) {
+			break
+		}
+		h.places[at] = h.places[down]
+		at = down
+	}
+	h.places[at] = place
+	return top
+}
 
-func (h ints) Len() int           { return len(h) }
-func (h ints) Less(i, j int) bool { return h[i] < h[j] }
-func (h ints) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
-func (h *ints) Push(x any)        { *h = append(*h, x.(int)) }
-func (h *ints) Pop() any {
-	last := (*h)[len(*h)-1]
-	*h = (*h)[:len(*h)-1]
-	return last
+// waiting counts the parents of each node that are among the nodes.
+func (g *graph) waiting() []int32 {
+	n := make([]int32, len(g.nodes))
+	for _, c := range g.to {
+		n[c]++
+	}
+	return n
 }
 
 // kahn takes nodes whose parents have all been taken. Nodes on a cycle, and
 // those behind one, are left over.
-func (g *graph) kahn() (order []int) {
-	waiting := slices.Clone(g.parents)
-	ready := new(ints)
-	for i, n := range waiting {
-		if n == 0 {
-			*ready = append(*ready, i) // ascending, so a heap already
+func (g *graph) kahn() []int32 {
+	waiting, order := g.waiting(), make([]int32, 0, len(g.nodes))
+	ready := heap{keys: make([]key, len(g.nodes))}
+	for i := range g.nodes {
+		ready.keys[i] = newKey(&g.nodes[i])
+		if waiting[i] == 0 {
+			ready.push(int32(i))
 		}
 	}
-	for ready.Len() > 0 {
-		i := heap.Pop(ready).(int)
+	for len(ready.places) > 0 {
+		i := ready.pop()
 		order = append(order, i)
-		for _, c := range g.children[i] {
+		for _, c := range g.of(i) {
 			if waiting[c]--; waiting[c] == 0 {
-				heap.Push(ready, c)
+				ready.push(c)
 			}
 		}
 	}
 	return order
 }
 
-// condensed orders a graph with cycles: each cycle (strongly connected
-// component) counts as one node, and is ordered by depth inside.
-func (g *graph) condensed() []int {
+// condensed orders a graph with cycles, whose nodes are sorted: each cycle
+// (strongly connected component) counts as one node, and is ordered by depth
+// inside.
+func (g *graph) condensed() []int32 {
 	component := g.components()
-	members := make(map[int][]int)
-	for i := range g.nodes {
-		members[component[i]] = append(members[component[i]], i)
+	members := make([][]int32, len(g.nodes)) // by the first of them, which stands for all
+	for i, c := range component {
+		members[c] = append(members[c], int32(i))
 	}
-	// A component is known by its first member, so ties are broken as before.
-	waiting := make(map[int]int, len(members))
-	for i, children := range g.children {
-		for _, c := range children {
+	waiting := make([]int32, len(g.nodes))
+	for i := range g.nodes {
+		for _, c := range g.of(int32(i)) {
 			if component[i] != component[c] {
 				waiting[component[c]]++
 			}
 		}
 	}
-	ready := new(ints)
-	for first := range members {
-		if waiting[first] == 0 {
-			heap.Push(ready, first)
+	ready, order := heap{keys: make([]key, len(g.nodes))}, make([]int32, 0, len(g.nodes))
+	for i := range g.nodes {
+		ready.keys[i] = newKey(&g.nodes[i])
+		if len(members[i]) > 0 && waiting[i] == 0 {
+			ready.push(int32(i))
 		}
 	}
-	var order []int
-	for ready.Len() > 0 {
-		own := members[heap.Pop(ready).(int)]
-		slices.SortStableFunc(own, func(a, b int) int { return cmp.Compare(g.nodes[a].Depth, g.nodes[b].Depth) })
+	for len(ready.places) > 0 {
+		own := members[ready.pop()]
+		slices.SortStableFunc(own, func(a, b int32) int { return cmp.Compare(g.nodes[a].Depth, g.nodes[b].Depth) })
 		order = append(order, own...)
 		for _, i := range own {
-			for _, c := range g.children[i] {
+			for _, c := range g.of(i) {
 				if component[c] == component[i] {
 					continue
 				}
 				if waiting[component[c]]--; waiting[component[c]] == 0 {
-					heap.Push(ready, component[c])
+					ready.push(component[c])
 				}
 			}
 		}
@@ -140,10 +184,10 @@ func (g *graph) condensed() []int {
 // components returns for each node the lowest member of its strongly connected
 // component: Tarjan's algorithm with a stack of its own, because chains are
 // deeper than the machine's.
-func (g *graph) components() []int {
+func (g *graph) components() []int32 {
 	n := len(g.nodes)
-	t := tarjan{graph: g, index: make([]int, n), low: make([]int, n), component: make([]int, n), next: make([]int, n), on: make([]bool, n)}
-	for i := range n {
+	t := tarjan{graph: g, index: make([]int32, n), low: make([]int32, n), component: make([]int32, n), next: make([]int32, n), on: make([]bool, n)}
+	for i := range int32(n) {
 		if t.index[i] == 0 {
 			t.visit(i)
 		}
@@ -153,24 +197,24 @@ func (g *graph) components() []int {
 
 type tarjan struct {
 	*graph
-	count                       int
-	index, low, component, next []int // index counts from 1; 0 is unvisited
+	count                       int32
+	index, low, component, next []int32 // index counts from 1; 0 is unvisited
 	on                          []bool
-	stack, path                 []int
+	stack, path                 []int32
 }
 
-func (t *tarjan) enter(i int) {
+func (t *tarjan) enter(i int32) {
 	t.count++
 	t.index[i], t.low[i], t.on[i] = t.count, t.count, true
 	t.stack, t.path = append(t.stack, i), append(t.path, i)
 }
 
-func (t *tarjan) visit(root int) {
+func (t *tarjan) visit(root int32) {
 	t.enter(root)
 	for len(t.path) > 0 {
 		i := t.path[len(t.path)-1]
-		if t.next[i] < len(t.children[i]) {
-			c := t.children[i][t.next[i]]
+		if children := t.of(i); int(t.next[i]) < len(children) {
+			c := children[t.next[i]]
 			t.next[i]++
 			if t.index[c] == 0 {
 				t.enter(c)
@@ -191,7 +235,7 @@ func (t *tarjan) visit(root int) {
 }
 
 // close takes a finished component off the stack, down to its root i.
-func (t *tarjan) close(i int) {
+func (t *tarjan) close(i int32) {
 	at := len(t.stack) - 1
 	for t.stack[at] != i {
 		at--

@@ -11,7 +11,8 @@ import (
 type Graph interface {
 	// Reach returns everything that can be reached from id, itself included
 	// (Known or not), in any order, if that is at most limit nodes; else whole is
-	// false. It may always say false.
+	// false. It may always say false. What lies deeper than one level beyond the
+	// depth of the walk may be left out. The nodes are the caller's.
 	Reach(ctx context.Context, id bloodbank.EventID, d Direction, limit int) (nodes []Node, whole bool, err error)
 	// Ahead returns everything within so many steps of ids, they themselves
 	// included, if that is at most limit nodes; else whole is false. Nodes may
@@ -38,20 +39,42 @@ const (
 // shortest, and never more than the limits in memory (plus one round of
 // neighbours). Where MaxNodes cuts, the nearest nodes stay.
 func Walk(ctx context.Context, g Graph, id bloodbank.EventID, d Direction, l Limits) (Chain, error) {
+	c, err := Gather(ctx, g, id, d, l)
+	if err == nil {
+		c.Cyclic = Sort(c.Nodes)
+	}
+	return c, err
+}
+
+// Gather is [Walk] for those who learn more about the nodes before they are in
+// order: Nodes are breadth first, the start in front, and Cyclic is not set.
+func Gather(ctx context.Context, g Graph, id bloodbank.EventID, d Direction, l Limits) (Chain, error) {
 	if _, err := ParseDirection(string(d)); err != nil {
 		return Chain{}, err
 	}
 	l = l.WithDefaults()
-	w := &walk{graph: g, direction: d, limits: l, seen: map[bloodbank.EventID]bool{id: true}}
-	if err := w.start(ctx, id); err != nil {
+	w := &walk{graph: g, direction: d, limits: l}
+	reached, whole, err := g.Reach(ctx, id, d, min(l.MaxNodes, atOnce))
+	if err != nil {
 		return Chain{}, err
 	}
-	if err := w.run(ctx); err != nil {
+	if whole {
+		w.nodes, w.truncated, whole = within(reached, id, d, l)
+	}
+	if !whole {
+		err = w.start(ctx, id)
+	}
+	// A node that was reached downwards names the start.
+	if err == nil && !w.nodes[0].Known && (d == Ancestors || len(w.nodes) == 1) {
+		err = w.named(ctx, id)
+	}
+	if err == nil && !whole {
+		err = w.run(ctx)
+	}
+	if err != nil {
 		return Chain{}, err
 	}
-	c := Chain{Start: id, Direction: d, Nodes: w.nodes, Truncated: w.truncated}
-	c.Cyclic = Sort(c.Nodes)
-	return c, nil
+	return Chain{Start: id, Direction: d, Nodes: w.nodes, Truncated: w.truncated}, nil
 }
 
 type walk struct {
@@ -70,35 +93,22 @@ type walk struct {
 	wide    bool // several levels at once were too many nodes
 }
 
+// start begins a walk by levels.
 func (w *walk) start(ctx context.Context, id bloodbank.EventID) error {
-	reached, whole, err := w.graph.Reach(ctx, id, w.direction, min(w.limits.MaxNodes, atOnce))
-	if err != nil {
-		return err
+	w.seen = map[bloodbank.EventID]bool{id: true}
+	w.nodes = []Node{{ID: id}}
+	known, err := w.graph.Lookup(ctx, []bloodbank.EventID{id})
+	if len(known) > 0 {
+		w.nodes[0] = known[0]
+		w.nodes[0].Depth = 0
 	}
-	first := Node{ID: id}
-	if whole {
-		w.near, w.covered = neighbours(reached, w.direction), len(reached)+1
-		for _, n := range reached {
-			if n.ID == id {
-				first = n
-			}
-		}
-	} else {
-		known, err := w.graph.Lookup(ctx, []bloodbank.EventID{id})
-		if err != nil {
-			return err
-		}
-		if len(known) > 0 {
-			first = known[0]
-		}
-	}
-	first.Depth = 0
-	w.nodes = []Node{first}
-	if first.Known {
-		return nil
-	}
-	named, err := w.graph.Effects(ctx, []bloodbank.EventID{id}, 1)
-	if err == nil && len(named) == 0 {
+	return err
+}
+
+// named fails where nobody names id as a parent.
+func (w *walk) named(ctx context.Context, id bloodbank.EventID) error {
+	effects, err := w.graph.Effects(ctx, []bloodbank.EventID{id}, 1)
+	if err == nil && len(effects) == 0 {
 		err = bloodbank.Errorf(bloodbank.CodeNotFound, "no event %s is known, and none names it as a parent", id)
 	}
 	return err

@@ -2,7 +2,6 @@ package redis
 
 import (
 	"context"
-	_ "embed"
 	"math"
 	"slices"
 	"strings"
@@ -12,9 +11,6 @@ import (
 	"github.com/33god/bloodbank"
 	"github.com/33god/bloodbank/correlation"
 )
-
-//go:embed walk.lua
-var walkSource string
 
 const (
 	// nodesPerCall bounds one run of the script, which takes a few microseconds
@@ -26,40 +22,35 @@ const (
 	wholeLimit = 4096
 )
 
-// graph implements [correlation.Graph]. A walk of several round trips may see
-// links that are written meanwhile; each is seen whole or not at all.
+// graph implements [correlation.Graph] for one walk. A walk of several round
+// trips may see links that are written meanwhile; each is seen whole or not at
+// all.
 type graph struct {
-	t *Tracker
-	// first is what was reached before the walk began, if it is not nil.
-	first *reached
-}
-
-type reached struct {
-	nodes []correlation.Node
-	whole bool
+	t      *Tracker
+	limits correlation.Limits // of the walk
 }
 
 // found is what one run of the script has brought.
 type found struct {
 	nodes []correlation.Node
 	rest  []string // ids to go on with
-	whole bool     // all the steps were done
+	steps int      // how many are left for them
 }
 
 func (g *graph) run(ctx context.Context, ids []string, d correlation.Direction, steps, budget int) (f found, err error) {
-	way, budget := "up", min(budget, nodesPerCall)
+	way := "up"
 	if d == correlation.Descendants {
-		way, budget = "down", 2*budget // it pays for finding a node, and for its children
+		way = "down"
 	}
-	args := make([]any, 0, len(ids)+3)
-	args = append(args, way, steps, budget)
-	for _, id := range ids {
-		args = append(args, id)
+	args := make([]any, 3, len(ids)+3)
+	args[0], args[1], args[2] = way, steps, min(budget, nodesPerCall)
+	for i := range ids {
+		args = append(args, &ids[i])
 	}
 	var reply []any
 	err = g.t.do(ctx, func(ctx context.Context, c *goredis.Client) error {
 		var err error
-		reply, err = goredis.NewScript(walkSource).Run(ctx, c, nil, args...).Slice()
+		reply, err = g.t.scripts.walk.Run(ctx, c, nil, args...).Slice()
 		return err
 	})
 	if err != nil || len(reply) != 3 {
@@ -67,13 +58,13 @@ func (g *graph) run(ctx context.Context, ids []string, d correlation.Direction, 
 	}
 	nodes, _ := reply[0].(string)
 	rest, _ := reply[1].(string)
-	whole, _ := reply[2].(int64)
-	f = found{rest: readLines(rest), whole: whole == 1}
+	left, _ := reply[2].(int64)
+	f = found{rest: readLines(rest), steps: int(left)}
 	if d == correlation.Ancestors {
-		f.nodes = readNodes(nodes)
+		f.nodes = readCauses(ids, nodes)
 		return f, nil
 	}
-	f.nodes, err = g.nodes(ctx, readLines(nodes))
+	f.nodes, err = g.nodes(ctx, nodes)
 	return f, err
 }
 
@@ -84,64 +75,79 @@ func readLines(s string) []string {
 	return strings.Split(s, "\n")
 }
 
-// readNodes reads two lines for each node: its id and its parents.
-func readNodes(s string) []correlation.Node {
-	n := strings.Count(s, "\n")/2 + 1
+// readCauses reads what the script says of the nodes it has taken, from ids
+// upwards: a line of parents for each, in the order of its queue.
+func readCauses(ids []string, taken string) []correlation.Node {
+	n := strings.Count(taken, "\n") + 1
 	nodes := make([]correlation.Node, 0, n)
-	all := make([]bloodbank.EventID, 0, n) // the parents of all nodes
-	for s != "" {
-		var text, list string
-		text, s, _ = strings.Cut(s, "\n")
-		list, s, _ = strings.Cut(s, "\n")
-		id, err := bloodbank.ParseEventID(text)
-		if err != nil {
-			continue // something else that was found among the parents
+	parents := make([]bloodbank.EventID, 0, n) // of all nodes
+	queue := make([]bloodbank.EventID, 0, n+len(ids))
+	for _, text := range ids {
+		id, _ := parseID(text)
+		queue = append(queue, id)
+	}
+	for at := range n {
+		var line string
+		line, taken, _ = strings.Cut(taken, "\n")
+		known, from := line != "-", len(parents)
+		for known && line != "" {
+			var text string
+			text, line, _ = strings.Cut(line, ",")
+			text, again := strings.CutPrefix(text, "=")
+			id, ok := parseID(text)
+			if ok {
+				parents = append(parents, id)
+			}
+			if !again {
+				queue = append(queue, id)
+			}
 		}
-		from := len(all)
-		for list != "" && list != "-" {
-			var parent string
-			parent, list, _ = strings.Cut(list, ",")
-			all = appendID(all, parent)
+		// Something else that was found among the parents has no id.
+		if id := queue[at]; !id.IsZero() {
+			nodes = append(nodes, correlation.Node{ID: id, Known: known, Parents: parents[from:len(parents):len(parents)]})
 		}
-		nodes = append(nodes, correlation.Node{ID: id, Known: list != "-", Parents: all[from:len(all):len(all)]})
 	}
 	return nodes
 }
 
 // Reach implements [correlation.Graph].
 func (g *graph) Reach(ctx context.Context, id bloodbank.EventID, d correlation.Direction, limit int) ([]correlation.Node, bool, error) {
-	if g.first != nil {
-		return g.first.nodes, g.first.whole, nil
-	}
-	return g.explore(ctx, []string{id.String()}, d, limit)
+	// It may be more than a walk asks for: a whole graph takes fewer round trips.
+	return g.explore(ctx, []string{id.String()}, d, max(limit, min(g.limits.MaxNodes, wholeLimit)))
 }
 
 // Ahead implements [correlation.Graph].
 func (g *graph) Ahead(ctx context.Context, ids []bloodbank.EventID, d correlation.Direction, steps, limit int) ([]correlation.Node, bool, error) {
-	texts := make([]string, len(ids))
-	for i, id := range ids {
-		texts[i] = id.String()
-	}
 	if d == correlation.Ancestors {
 		steps++ // the script's first step is to the ids themselves
 	}
-	f, err := g.run(ctx, texts, d, steps, limit)
-	if err != nil || !f.whole {
+	f, err := g.run(ctx, texts(ids), d, steps, limit)
+	if err != nil || len(f.rest) > 0 && f.steps > 0 {
 		return nil, false, err
 	}
 	return f.nodes, len(f.nodes) <= limit, nil
 }
 
-// explore runs the script until nothing is left. It gives up at a parent with
-// more children than one run may read.
+func texts(ids []bloodbank.EventID) []string {
+	all := make([]string, len(ids))
+	for i, id := range ids {
+		all[i] = id.String()
+	}
+	return all
+}
+
+// explore runs the script until nothing is left within the depth of the walk and
+// one level more. It gives up at a parent with more children than one run may
+// read.
 func (g *graph) explore(ctx context.Context, ids []string, d correlation.Direction, limit int) (nodes []correlation.Node, whole bool, err error) {
+	steps := min(g.limits.MaxDepth, math.MaxInt32) + 1
 	seen, done := map[bloodbank.EventID]bool{}, map[string]bool{}
-	for len(ids) > 0 {
-		f, err := g.run(ctx, ids, d, math.MaxInt32, limit+1)
+	for len(ids) > 0 && steps > 0 {
+		f, err := g.run(ctx, ids, d, steps, limit+1)
 		if err != nil {
 			return nil, false, err
 		}
-		if len(f.rest) == 0 && nodes == nil {
+		if steps = f.steps; nodes == nil && (len(f.rest) == 0 || steps <= 0) {
 			return f.nodes, len(f.nodes) <= limit, nil // the usual case
 		}
 		left := make(map[string]bool, len(f.rest))
@@ -171,24 +177,34 @@ func (g *graph) explore(ctx context.Context, ids []string, d correlation.Directi
 	return nodes, true, nil
 }
 
-// nodes looks ids up, those included that are not known.
-func (g *graph) nodes(ctx context.Context, texts []string) ([]correlation.Node, error) {
-	nodes, keys := make([]correlation.Node, 0, len(texts)), make([]string, 0, len(texts))
-	for _, text := range texts {
-		if id, err := bloodbank.ParseEventID(text); err == nil {
+// nodes looks ids up, one on each line, those included that are not known.
+func (g *graph) nodes(ctx context.Context, lines string) ([]correlation.Node, error) {
+	n := strings.Count(lines, "\n") + 1
+	nodes := make([]correlation.Node, 0, n)
+	var all strings.Builder // the keys of all ids, which have the same length
+	all.Grow(n * (len(forwardPrefix) + 36))
+	for lines != "" {
+		var text string
+		text, lines, _ = strings.Cut(lines, "\n")
+		if id, ok := parseID(text); ok {
 			nodes = append(nodes, correlation.Node{ID: id})
-			keys = append(keys, forwardPrefix+text)
+			all.WriteString(forwardPrefix)
+			all.WriteString(text)
 		}
+	}
+	keys, rest := make([]string, len(nodes)), all.String()
+	for i := range keys {
+		keys[i], rest = rest[:len(forwardPrefix)+36], rest[len(forwardPrefix)+36:]
 	}
 	values, err := g.t.get(ctx, keys)
 	if err != nil {
 		return nil, err
 	}
-	all := make([]bloodbank.EventID, 0, len(nodes)) // the parents of all nodes
+	parents := make([]bloodbank.EventID, 0, len(nodes)) // of all nodes
 	for i, v := range values {
-		from := len(all)
-		all = appendForward(all, v)
-		nodes[i].Known, nodes[i].Parents = v != "", all[from:len(all):len(all)]
+		from := len(parents)
+		parents = appendForward(parents, v)
+		nodes[i].Known, nodes[i].Parents = v != "", parents[from:len(parents):len(parents)]
 	}
 	return nodes, nil
 }
@@ -197,11 +213,7 @@ func (g *graph) nodes(ctx context.Context, texts []string) ([]correlation.Node, 
 func (g *graph) Lookup(ctx context.Context, ids []bloodbank.EventID) ([]correlation.Node, error) {
 	var known []correlation.Node
 	for chunk := range slices.Chunk(ids, nodesPerCall) {
-		texts := make([]string, len(chunk))
-		for i, id := range chunk {
-			texts[i] = id.String()
-		}
-		nodes, err := g.nodes(ctx, texts)
+		nodes, err := g.nodes(ctx, strings.Join(texts(chunk), "\n"))
 		if err != nil {
 			return nil, err
 		}

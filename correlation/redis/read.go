@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	_ "embed"
 	"encoding/json"
 	"errors"
 	"slices"
@@ -87,7 +86,8 @@ const maxChildren = 1_000_000
 // too, where the store knows of causes whose links Redis has lost: then a
 // rebuild helps.
 func (t *Tracker) Chain(ctx context.Context, id bloodbank.EventID, d correlation.Direction, l correlation.Limits) (correlation.Chain, error) {
-	chain, err := t.walk(ctx, id, d, l)
+	l = l.WithDefaults()
+	chain, err := correlation.Gather(ctx, &graph{t: t, limits: l}, id, d, l)
 	if bloodbank.CodeOf(err) == bloodbank.CodeNotFound {
 		return t.alone(ctx, id, d, err)
 	}
@@ -101,26 +101,6 @@ func (t *Tracker) Chain(ctx context.Context, id bloodbank.EventID, d correlation
 	chain.Truncated = chain.Truncated || missing && d == correlation.Ancestors
 	chain.Cyclic = correlation.Sort(chain.Nodes)
 	return chain, nil
-}
-
-// walk returns a chain whose nodes are in any order.
-func (t *Tracker) walk(ctx context.Context, id bloodbank.EventID, d correlation.Direction, l correlation.Limits) (correlation.Chain, error) {
-	if _, err := correlation.ParseDirection(string(d)); err != nil {
-		return correlation.Chain{}, err
-	}
-	l = l.WithDefaults()
-	g := &graph{t: t}
-	nodes, whole, err := g.explore(ctx, []string{id.String()}, d, min(l.MaxNodes, wholeLimit))
-	if err != nil {
-		return correlation.Chain{}, err
-	}
-	if whole {
-		if measured, ok := measure(nodes, id, d, l); ok {
-			return correlation.Chain{Start: id, Direction: d, Nodes: measured}, nil
-		}
-	}
-	g.first = &reached{nodes, whole}
-	return correlation.Walk(ctx, g, id, d, l)
 }
 
 // alone is the chain of an event without links, if the store knows it.
@@ -175,9 +155,6 @@ func (t *Tracker) detail(ctx context.Context, nodes []correlation.Node) (missing
 	return missing, err
 }
 
-//go:embed prune.lua
-var pruneSource string
-
 // prune takes children out of the set of their parent that do not name it any
 // more: sets whose members expire one by one would grow for ever. It is done on
 // the way, so a failure does not matter.
@@ -188,7 +165,7 @@ func (t *Tracker) prune(ctx context.Context, parent bloodbank.EventID, children 
 		args = append(args, c)
 	}
 	_ = t.do(ctx, func(ctx context.Context, c *goredis.Client) error {
-		err := goredis.NewScript(pruneSource).Run(ctx, c, []string{reverseKey(parent)}, args...).Err()
+		err := t.scripts.prune.Run(ctx, c, []string{reverseKey(parent)}, args...).Err()
 		if errors.Is(err, goredis.Nil) {
 			return nil
 		}

@@ -103,6 +103,7 @@ type Tracker struct {
 	client  atomic.Pointer[goredis.Client]
 	breaker *breaker
 	queue   *queue
+	scripts scripts
 	counts  counts
 
 	stop  context.CancelFunc // ends the goroutines
@@ -120,7 +121,7 @@ func Open(ctx context.Context, o Options) (*Tracker, error) {
 		return nil, err
 	}
 	logging.Disable() // it prints what it also returns as errors
-	t := &Tracker{o: o, queue: newQueue(o.Queue), breaker: newBreaker()}
+	t := &Tracker{o: o, queue: newQueue(o.Queue), breaker: newBreaker(), scripts: newScripts()}
 	t.client.Store(t.dial())
 	if err := t.ping(ctx); err != nil {
 		if ctx.Err() != nil {

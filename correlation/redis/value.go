@@ -64,8 +64,36 @@ func appendForward(parents []bloodbank.EventID, value string) []bloodbank.EventI
 }
 
 func appendID(ids []bloodbank.EventID, text string) []bloodbank.EventID {
-	if id, err := bloodbank.ParseEventID(text); err == nil {
+	if id, ok := parseID(text); ok {
 		ids = append(ids, id)
 	}
 	return ids
+}
+
+// digits holds the value of each character as a hexadecimal digit, or 0xff.
+const digits = "" +
+	"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff" +
+	"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x00\x01\x02\x03\x04\x05\x06\x07\x08\x09\xff\xff\xff\xff\xff\xff" +
+	"\xff\x0a\x0b\x0c\x0d\x0e\x0f\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff" +
+	"\xff\x0a\x0b\x0c\x0d\x0e\x0f\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"
+
+// parseID does what [bloodbank.ParseEventID] does, in a third of the time and
+// without an error to build: a chain has thousands.
+func parseID(s string) (id bloodbank.EventID, ok bool) {
+	if len(s) != 36 || s[8] != '-' || s[13] != '-' || s[18] != '-' || s[23] != '-' {
+		return id, false
+	}
+	bad, at := byte(0), 0
+	for i := range id {
+		if i == 4 || i == 6 || i == 8 || i == 10 {
+			at++
+		}
+		high, low := s[at], s[at+1]
+		bad |= high | low // no ASCII sets the highest bit
+		high, low = digits[high&0x7f], digits[low&0x7f]
+		bad |= high | low // nor does a digit
+		id[i] = high<<4 | low&0xf
+		at += 2
+	}
+	return id, bad < 0x80
 }

@@ -140,7 +140,15 @@ func (t *Tracker) get(ctx context.Context, keys []string) ([]string, error) {
 	err := t.do(ctx, func(ctx context.Context, c *goredis.Client) error {
 		replies, err := c.Pipelined(ctx, func(p goredis.Pipeliner) error {
 			for chunk := range slices.Chunk(keys, keysPerCall) {
-				p.MGet(ctx, chunk...)
+				// Pointers, unlike strings, become arguments without a copy each.
+				args := make([]any, 1, len(chunk)+1)
+				args[0] = "mget"
+				for i := range chunk {
+					args = append(args, &chunk[i])
+				}
+				if err := p.Process(ctx, goredis.NewSliceCmd(ctx, args...)); err != nil {
+					return err
+				}
 			}
 			return nil
 		})
