@@ -46,9 +46,14 @@ fresh: generate
 bench: setup-run build
 	cd bench && $(GO) run ./cmd/bars
 
-## crash: kill the server at random points, 500 rounds (ROUNDS=n)
-crash:
-	CGO_ENABLED=1 $(GO) test -race -run TestCrash -count 1 -timeout 60m ./cli -crash.rounds=$(or $(ROUNDS),500)
+## torture: kill and freeze everything at random points, 150 rounds each on embedded and on real engines (ROUNDS=n, SEED=n)
+torture: setup-test
+	BB_TEST_ENGINES=1 CGO_ENABLED=1 $(GO) test -race -v -run 'TestTorture(Embedded|RealEngines)' -count 1 -timeout 120m ./cli \
+		-torture.rounds=$(or $(ROUNDS),150) -torture.seed=$(or $(SEED),0)
+
+## soak: a million events through RabbitMQ, which restarts every 10 s, and through the embedded bus (EVENTS=n)
+soak: setup-test
+	BB_TEST_ENGINES=1 $(GO) test -v -run 'TestSoak' -count 1 -timeout 180m ./cli -soak.events=$(or $(EVENTS),1000000)
 
 ## fuzz: fuzz every decoder for a while (TIME=30s each)
 fuzz:
@@ -64,4 +69,4 @@ setup-run:
 setup-test:
 	@sh scripts/setup test
 
-.PHONY: help run build test test-engines lint generate fresh bench crash fuzz demo-clip setup-run setup-test
+.PHONY: help run build test test-engines lint generate fresh bench torture soak fuzz demo-clip setup-run setup-test
