@@ -67,6 +67,25 @@ const (
 	MaxLimit     = 1000
 )
 
+// Limits of counting, see [Counter].
+const (
+	// MaxCount is how far a store counts what it can decide by its indexes.
+	MaxCount = 1_000_000
+	// MaxCountRead is how many events it reads to count the rest: phrases, and
+	// members of the payload.
+	MaxCountRead = 10_000
+)
+
+// Counter is what a store offers beyond [Store] to say how many events there
+// are.
+type Counter interface {
+	// Count returns how many events the filter finds. Its cost is bounded: it
+	// counts to MaxCount, and where events must be read it looks at the newest
+	// MaxCountRead candidates. So a result from MaxCount on, or one for a filter
+	// on text or payload in a large store, is a lower bound.
+	Count(ctx context.Context, f Filter) (int64, error)
+}
+
 // Query asks for a page of events.
 type Query struct {
 	Filter Filter

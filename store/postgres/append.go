@@ -3,13 +3,13 @@ package postgres
 import (
 	"context"
 	"crypto/sha256"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/33god/bloodbank"
 	"github.com/33god/bloodbank/store"
+	"github.com/33god/bloodbank/store/sqlfilter"
 )
 
 // maxStatement is how many bytes of wire forms one statement carries; a batch
@@ -61,7 +61,7 @@ func (s *Store) Append(ctx context.Context, b store.Batch) (out store.Appended, 
 
 // takeTurn waits for one of the turns to write. The line has an end.
 func (s *Store) takeTurn(ctx context.Context) (leave func(), err error) {
-	ctx, done, err := s.enter(ctx)
+	ctx, done, err := s.gate.Enter(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -82,64 +82,18 @@ func (s *Store) takeTurn(ctx context.Context) (leave func(), err error) {
 	}
 }
 
-// row is an event made ready before a connection is taken.
-type row struct {
-	store.Incoming
-	texts [nameColumns]string
-	named [nameColumns]bool // the column refers to a name
-	names [nameColumns]int32
-	flags int16
-	words string
-}
-
-// The flags of an event, as in the schema.
-const (
-	flagFailed   = 1
-	flagReplayed = 2
-)
-
-func rowsOf(events []store.Incoming) ([]row, error) {
-	rows := make([]row, len(events))
-	var x indexer
-	for i, in := range events {
-		e := &in.Envelope
-		if e.EventID.IsZero() || e.EventType == "" || len(in.Raw) == 0 {
-			return nil, bloodbank.Errorf(bloodbank.CodeInvalid, "event %d of the batch has no id, no type or no wire form; decode it before it is stored", i)
-		}
-		r := &rows[i]
-		r.Incoming, r.flags, r.words = in, flagsOf(e), x.read(e)
-		r.texts = [nameColumns]string{string(e.EventType), e.Source.App, e.Source.Host, string(e.Source.Type), "", "", x.session, x.project}
-		if a := e.AgentContext; a != nil {
-			r.texts[5] = string(a.Type)
-			if a.Name != nil {
-				// It may be empty, which is not the same as absent.
-				r.texts[4], r.named[4] = *a.Name, true
-			}
-		}
-		for j, text := range r.texts {
-			r.named[j] = r.named[j] || text != ""
-		}
-	}
-	return rows, nil
-}
-
-func flagsOf(e *bloodbank.Envelope) (flags int16) {
-	if t := string(e.EventType); strings.HasSuffix(t, ".failed") || strings.HasSuffix(t, ".error") {
-		flags |= flagFailed
-	}
-	if !e.ReplayOf.IsZero() {
-		flags |= flagReplayed
-	}
-	return flags
+// rowsOf makes events ready before a connection is taken.
+func rowsOf(events []store.Incoming) ([]sqlfilter.Row, error) {
+	return sqlfilter.Rows(events, &sqlfilter.Indexer{Cut: cutWord, MaxBytes: maxWords, Overflow: overflow})
 }
 
 // intern turns the names of all rows into their ids in the dictionary.
-func (s *Store) intern(ctx context.Context, c *pgx.Conn, rows []row) (dictionary uint32, err error) {
-	ids := map[name]int32{}
+func (s *Store) intern(ctx context.Context, c *pgx.Conn, rows []sqlfilter.Row) (dictionary uint32, err error) {
+	ids := map[sqlfilter.Name]int64{}
 	for i := range rows {
-		for j, named := range rows[i].named {
+		for j, named := range rows[i].Named {
 			if named {
-				ids[name{kindOfColumn(j), rows[i].texts[j]}] = 0
+				ids[sqlfilter.Name{Kind: sqlfilter.KindOfColumn(j), Text: rows[i].Texts[j]}] = 0
 			}
 		}
 	}
@@ -147,9 +101,9 @@ func (s *Store) intern(ctx context.Context, c *pgx.Conn, rows []row) (dictionary
 		return 0, err
 	}
 	for i := range rows {
-		for j, named := range rows[i].named {
+		for j, named := range rows[i].Named {
 			if named {
-				rows[i].names[j] = ids[name{kindOfColumn(j), rows[i].texts[j]}]
+				rows[i].Names[j] = ids[sqlfilter.Name{Kind: sqlfilter.KindOfColumn(j), Text: rows[i].Texts[j]}]
 			}
 		}
 	}
@@ -157,10 +111,10 @@ func (s *Store) intern(ctx context.Context, c *pgx.Conn, rows []row) (dictionary
 }
 
 // split returns at least one part.
-func split(rows []row) (parts [][]row) {
+func split(rows []sqlfilter.Row) (parts [][]sqlfilter.Row) {
 	begin, bytes := 0, 0
 	for i := range rows {
-		n := len(rows[i].Raw) + len(rows[i].words)
+		n := len(rows[i].Raw) + len(rows[i].Words)
 		if bytes += n; bytes > maxStatement && i > begin {
 			parts = append(parts, rows[begin:i])
 			begin, bytes = i, n
@@ -172,21 +126,21 @@ func split(rows []row) (parts [][]row) {
 const appendSQL = "SELECT added, newest FROM append_batch($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17,$18,$19)"
 
 // appendPart adds to out.
-func appendPart(ctx context.Context, c *pgx.Conn, dictionary uint32, rows []row, rejected []store.Rejected, now time.Time, out *store.Appended) error {
+func appendPart(ctx context.Context, c *pgx.Conn, dictionary uint32, rows []sqlfilter.Row, rejected []store.Rejected, now time.Time, out *store.Appended) error {
 	n := len(rows)
 	ids, times := make([][16]byte, n), make([]time.Time, n)
-	var columns [nameColumns][]int32
+	var columns [sqlfilter.NameColumns][]int64
 	for j := range columns {
-		columns[j] = make([]int32, n)
+		columns[j] = make([]int64, n)
 	}
 	flags, parents := make([]int16, n), make([]string, n)
 	raws, words := make([][]byte, n), make([]string, n)
 	for i := range rows {
 		r := &rows[i]
-		ids[i], times[i], flags[i], raws[i], words[i] = r.Envelope.EventID, r.Envelope.Timestamp, r.flags, r.Raw, r.words
+		ids[i], times[i], flags[i], raws[i], words[i] = r.Envelope.EventID, r.Envelope.Timestamp, r.Flags, r.Raw, r.Words
 		parents[i] = arrayText(r.Envelope.CorrelationIDs)
 		for j := range columns {
-			columns[j][i] = r.names[j]
+			columns[j][i] = r.Names[j]
 		}
 	}
 	digests, reasons, remains := make([][]byte, len(rejected)), make([]string, len(rejected)), make([][]byte, len(rejected))

@@ -16,7 +16,7 @@ var errSilent = errors.New("no answer in the time allowed")
 // dead or the tables to be others: then the server was restarted, or the schema
 // made anew, since the last use. So f must be idempotent. The error is explained.
 func (s *Store) call(ctx context.Context, doing string, f func(ctx context.Context, c *pgx.Conn) error) error {
-	ctx, leave, err := s.enter(ctx)
+	ctx, leave, err := s.gate.Enter(ctx)
 	if err != nil {
 		return err
 	}

@@ -47,6 +47,18 @@ func (s *Store) Children(ctx context.Context, id bloodbank.EventID) (children []
 	return children, err
 }
 
+// Lookup returns those of ids that are stored, in any order, each once: their
+// parents and what a chain says of them. Depth is 0.
+func (s *Store) Lookup(ctx context.Context, ids []bloodbank.EventID) (nodes []correlation.Node, err error) {
+	err = s.call(ctx, "look up events in", func(ctx context.Context, c *pgx.Conn) error {
+		return reading(ctx, c, byIndex, func() error {
+			nodes, err = graph{c}.Lookup(ctx, ids)
+			return err
+		})
+	})
+	return nodes, err
+}
+
 // The walks go from event to event by index. A planner that knows little of
 // fresh tables would rather read all of a table, once for each step.
 const byIndex = "SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; SET LOCAL enable_seqscan = off"
@@ -92,7 +104,7 @@ const (
 		SELECT e.event_id, e.sequence, w.step + 1 FROM walk w JOIN edges g ON g.parent = w.id JOIN events e ON e.sequence = g.child WHERE w.step < $3)
 		SELECT w.id, ` + nodeColumns + ` FROM (SELECT id, seq FROM walk LIMIT $2) w LEFT JOIN events e ON e.sequence = w.seq` + nodeNames
 
-	lookupSQL = `SELECT e.event_id, ` + nodeColumns + ` FROM unnest($1::uuid[]) AS w (id) JOIN events e ON e.event_id = w.id` + nodeNames
+	lookupSQL = `SELECT e.event_id, ` + nodeColumns + ` FROM (SELECT DISTINCT id FROM unnest($1::uuid[]) AS i (id)) AS w JOIN events e ON e.event_id = w.id` + nodeNames
 
 	// A query that recurses nowhere: its UNION hands on each child as it first
 	// comes, where DISTINCT would read all of a million first.

@@ -16,6 +16,7 @@ import (
 
 	"github.com/33god/bloodbank/internal/testenv"
 	"github.com/33god/bloodbank/store"
+	"github.com/33god/bloodbank/store/sqlfilter"
 	"github.com/33god/bloodbank/store/storetest"
 )
 
@@ -266,7 +267,7 @@ func TestTheSecondWaits(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			dictionary, err := s.names.intern(ctx, c, map[name]int32{})
+			dictionary, err := s.names.intern(ctx, c, map[sqlfilter.Name]int64{})
 			if err != nil {
 				return err
 			}

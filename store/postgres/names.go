@@ -8,53 +8,20 @@ import (
 	"sync"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/33god/bloodbank/store/sqlfilter"
 )
-
-// kind keeps the names of different columns apart.
-type kind int16
-
-// The kinds are part of the schema. Agents' names and types share one.
-const (
-	kindType kind = iota + 1
-	kindApp
-	kindHost
-	kindSource
-	kindAgent
-	kindSession
-	kindProject
-)
-
-// nameColumns is how many columns of an event refer to a name.
-const nameColumns = 8
-
-// kindOfColumn is the kind of the i-th of them: type, app, host, source, agent,
-// agent_type, session, project.
-func kindOfColumn(i int) kind {
-	if i <= 4 {
-		return kindType + kind(i)
-	}
-	return kindType + kind(i-1)
-}
-
-type name struct {
-	kind kind
-	text string
-}
-
-// maxNames bounds the memory of the dictionary; sessions come and go, so when
-// it is full it starts again from the database.
-const maxNames = 50_000
 
 // names is the dictionary: texts that repeat, as integers. A name once committed
 // never changes, so what is remembered stays true whatever others do, until the
 // table itself is made anew; append_batch finds that out.
 type names struct {
 	mu  sync.Mutex
-	ids map[name]int32
+	ids map[sqlfilter.Name]int64
 	oid uint32 // of the table
 }
 
-func newNames() *names { return &names{ids: map[name]int32{}} }
+func newNames() *names { return &names{ids: map[sqlfilter.Name]int64{}} }
 
 // reset forgets all, and remembers which table it will be filled from.
 func (n *names) reset(oid uint32) {
@@ -70,7 +37,7 @@ func (n *names) table() uint32 {
 	return n.oid
 }
 
-func (n *names) get(key name) (id int32, ok bool) {
+func (n *names) get(key sqlfilter.Name) (id int64, ok bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	id, ok = n.ids[key]
@@ -78,13 +45,13 @@ func (n *names) get(key name) (id int32, ok bool) {
 }
 
 // put remembers an id that was read from that table.
-func (n *names) put(key name, id int32, table uint32) {
+func (n *names) put(key sqlfilter.Name, id int64, table uint32) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if table != n.oid {
 		return
 	}
-	if len(n.ids) >= maxNames {
+	if len(n.ids) >= sqlfilter.MaxNames {
 		clear(n.ids)
 	}
 	n.ids[key] = id
@@ -102,9 +69,9 @@ const findNamesSQL = `SELECT o.id, n.place FROM unnest($1::smallint[], $2::bytea
 
 // intern fills in the id of each name, and makes those that are missing. The
 // ids hold for the table that it returns.
-func (n *names) intern(ctx context.Context, c *pgx.Conn, keys map[name]int32) (table uint32, err error) {
+func (n *names) intern(ctx context.Context, c *pgx.Conn, keys map[sqlfilter.Name]int64) (table uint32, err error) {
 	table = n.table()
-	var todo []name
+	var todo []sqlfilter.Name
 	for key := range keys {
 		id, ok := n.get(key)
 		if keys[key] = id; !ok {
@@ -123,7 +90,7 @@ func (n *names) intern(ctx context.Context, c *pgx.Conn, keys map[name]int32) (t
 		if err := findNames(ctx, c, todo, keys); err != nil {
 			return table, err
 		}
-		todo = slices.DeleteFunc(todo, func(key name) bool {
+		todo = slices.DeleteFunc(todo, func(key sqlfilter.Name) bool {
 			if keys[key] != 0 {
 				n.put(key, keys[key], table)
 			}
@@ -133,24 +100,24 @@ func (n *names) intern(ctx context.Context, c *pgx.Conn, keys map[name]int32) (t
 	return table, nil
 }
 
-func createNames(ctx context.Context, c *pgx.Conn, keys []name) error {
+func createNames(ctx context.Context, c *pgx.Conn, keys []sqlfilter.Name) error {
 	kinds, digests := columnsOf(keys)
 	texts := make([]string, len(keys))
 	for i, key := range keys {
-		texts[i] = escape(key.text)
+		texts[i] = escape(key.Text)
 	}
 	_, err := c.Exec(ctx, createNamesSQL, kinds, digests, texts)
 	return err
 }
 
 // findNames fills in the ids of those that exist.
-func findNames(ctx context.Context, c *pgx.Conn, keys []name, ids map[name]int32) error {
+func findNames(ctx context.Context, c *pgx.Conn, keys []sqlfilter.Name, ids map[sqlfilter.Name]int64) error {
 	kinds, digests := columnsOf(keys)
 	rows, err := c.Query(ctx, findNamesSQL, kinds, digests)
 	if err != nil {
 		return err
 	}
-	var id int32
+	var id int64
 	var place int64
 	_, err = pgx.ForEachRow(rows, []any{&id, &place}, func() error {
 		ids[keys[place-1]] = id
@@ -159,10 +126,10 @@ func findNames(ctx context.Context, c *pgx.Conn, keys []name, ids map[name]int32
 	return err
 }
 
-func columnsOf(keys []name) (kinds []int16, digests [][]byte) {
+func columnsOf(keys []sqlfilter.Name) (kinds []int16, digests [][]byte) {
 	for _, key := range keys {
-		sum := sha256.Sum256([]byte(key.text))
-		kinds, digests = append(kinds, int16(key.kind)), append(digests, sum[:])
+		sum := sha256.Sum256([]byte(key.Text))
+		kinds, digests = append(kinds, int16(key.Kind)), append(digests, sum[:])
 	}
 	return kinds, digests
 }

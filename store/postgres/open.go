@@ -3,7 +3,6 @@ package postgres
 import (
 	"context"
 	"log/slog"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -12,10 +11,12 @@ import (
 	"github.com/33god/bloodbank"
 	"github.com/33god/bloodbank/correlation"
 	"github.com/33god/bloodbank/store"
+	"github.com/33god/bloodbank/store/sqlfilter"
 )
 
 var (
 	_ store.Store         = (*Store)(nil)
+	_ store.Counter       = (*Store)(nil)
 	_ correlation.Tracker = (*Store)(nil)
 )
 
@@ -88,12 +89,7 @@ type Store struct {
 	preparing chan struct{}
 	ready     atomic.Bool
 
-	// life ends when Close begins; calls counts those that Close awaits.
-	life   context.Context
-	end    context.CancelFunc
-	mu     sync.Mutex
-	closed bool
-	calls  sync.WaitGroup
+	gate *sqlfilter.Gate
 }
 
 // Open connects, and creates or updates the tables. ctx bounds the opening alone.
@@ -114,8 +110,8 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 	if err := s.openPool(ctx); err != nil {
 		return nil, err
 	}
-	s.life, s.end = context.WithCancel(context.WithoutCancel(ctx))
-	go s.tidier.run(s.life, s)
+	s.gate = sqlfilter.NewGate(ctx, s.place)
+	go s.tidier.run(s.gate.Life, s)
 	err := s.prepare(ctx)
 	if err == nil || s.opts.AllowDown && isDown(err) {
 		if err != nil {
@@ -135,11 +131,7 @@ func isDown(err error) bool {
 // Close ends calls under way and closes all connections. With a server that does
 // not answer it takes a few seconds. It may be called twice.
 func (s *Store) Close() error {
-	s.mu.Lock()
-	closed := s.closed
-	s.closed = true
-	s.mu.Unlock()
-	if !closed {
+	if s.gate.Shut() {
 		s.shut()
 	}
 	return nil
@@ -148,27 +140,10 @@ func (s *Store) Close() error {
 // shut joins everything that was started. A server that says no goodbye is left
 // by cutting the sockets.
 func (s *Store) shut() {
-	s.end()
+	s.gate.Shut()
 	cut := time.AfterFunc(closeGrace, s.sockets.cut)
 	defer cut.Stop()
-	s.calls.Wait()
+	s.gate.Wait()
 	<-s.tidier.done
 	s.pool.Close()
-}
-
-// enter admits a call, whose context ends with the store. leave must follow.
-func (s *Store) enter(ctx context.Context) (_ context.Context, leave func(), err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		return nil, nil, bloodbank.Errorf(bloodbank.CodeUnavailable, "the store %s is closed", s.place)
-	}
-	s.calls.Add(1)
-	ctx, cancel := context.WithCancel(ctx)
-	stop := context.AfterFunc(s.life, cancel)
-	return ctx, func() {
-		stop()
-		cancel()
-		s.calls.Done()
-	}, nil
 }

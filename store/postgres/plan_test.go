@@ -63,7 +63,7 @@ func explained(t *testing.T, s *Store, f store.Filter) string {
 		if err != nil {
 			return err
 		}
-		query, args := (&scan{Store: s, plan: p, query: q}).sql(101)
+		query, args := p.sql(q.Order, nil, 101)
 		settings := inOrder
 		if p.few {
 			settings = toGather

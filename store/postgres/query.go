@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/33god/bloodbank/store"
+	"github.com/33god/bloodbank/store/sqlfilter"
 )
 
 // How the candidates are found is decided by us. PostgreSQL would guess by
@@ -18,6 +19,8 @@ const (
 	// The last one makes counting a common word cheaper; what is rare is counted
 	// exactly.
 	toProbe = "SET LOCAL enable_seqscan = off; SET LOCAL gin_fuzzy_search_limit = 20000"
+	// For what is counted, not ordered.
+	asGuessed = "SET LOCAL gin_fuzzy_search_limit = 0"
 	// All candidates at once, then sorted.
 	toGather = "SET LOCAL enable_seqscan = off; SET LOCAL enable_indexscan = off"
 	// One after the other from an index that ends in the time.
@@ -40,78 +43,67 @@ func reading(ctx context.Context, c *pgx.Conn, settings string, f func() error) 
 // Query returns a page. Where the filter must be decided on the events
 // themselves, it reads as many as it takes to fill the page: only ctx ends that.
 func (s *Store) Query(ctx context.Context, q store.Query) (page store.Page, err error) {
-	q, err = q.Normalize()
-	if err != nil {
+	if q, err = q.Normalize(); err != nil {
 		return page, err
 	}
-	at, started, err := q.Position()
-	if err != nil {
+	p, err := s.planned(ctx, q.Filter)
+	if err != nil || p.Never {
 		return page, err
 	}
-	var p *plan
+	return s.search(ctx, p, q).Page()
+}
+
+// Count implements [store.Counter].
+func (s *Store) Count(ctx context.Context, f store.Filter) (n int64, err error) {
+	p, err := s.planned(ctx, f)
+	if err != nil || p.Never {
+		return 0, err
+	}
+	if len(p.Rest.Terms) > 0 {
+		q, err := store.Query{Filter: f}.Normalize()
+		if err != nil {
+			return 0, err
+		}
+		return s.search(ctx, p, q).Count()
+	}
+	settings := asGuessed
+	if p.few {
+		settings = toGather
+	}
+	query := "SELECT count(*) FROM (SELECT 1 FROM events e" + whereAll(p.Where) + " LIMIT " + strconv.Itoa(store.MaxCount) + ") AS s"
+	err = s.call(ctx, "count in", func(ctx context.Context, c *pgx.Conn) error {
+		return reading(ctx, c, settings, func() error {
+			return c.QueryRow(ctx, query, append([]any{pgx.QueryExecModeCacheDescribe}, p.Args...)...).Scan(&n)
+		})
+	})
+	return n, err
+}
+
+func (s *Store) planned(ctx context.Context, f store.Filter) (p *plan, err error) {
 	err = s.call(ctx, "search", func(ctx context.Context, c *pgx.Conn) error {
 		return reading(ctx, c, toProbe, func() error {
-			p, err = compile(ctx, c, q.Filter)
+			p, err = compile(ctx, c, f)
 			return err
 		})
 	})
-	if err != nil || p.never {
-		return page, err
-	}
-	scan := &scan{Store: s, plan: p, query: q, at: at, started: started}
-	return scan.page(ctx)
+	return p, err
 }
 
-// scan reads the events of a plan in order, in steps. Each step sees the events
-// of its own time; in between, others may be added.
-type scan struct {
-	*Store
-	plan    *plan
-	query   store.Query
-	at      store.Position // behind the last event read
-	started bool
-}
-
-func (s *scan) page(ctx context.Context) (store.Page, error) {
-	var page store.Page
-	var end store.Position
-	bytes := 0
-	// One more than wanted tells whether there is a next page.
-	step := s.query.Limit + 1
-	if len(s.plan.rest.Terms) > 0 {
-		step = max(step, 64)
-	}
-	for {
-		rows, more, err := s.read(ctx, step)
-		if err != nil {
-			return store.Page{}, err
-		}
-		for i := range rows {
-			e := s.event(&rows[i])
-			if !s.plan.rest.Match(&e.Envelope) {
-				continue
-			}
-			bytes += len(e.Raw)
-			if n := len(page.Events); n == s.query.Limit || n > 0 && bytes > maxPageBytes {
-				page.Next = s.query.CursorAt(end)
-				return page, nil
-			}
-			page.Events = append(page.Events, e)
-			end = rows[i].position()
-		}
-		if !more {
-			return page, nil
-		}
-		step = min(2*step, store.MaxLimit+1)
+// search reads the events of a plan in steps. Each step sees the events of its
+// own time; in between, others may be added.
+func (s *Store) search(ctx context.Context, p *plan, q store.Query) sqlfilter.Search[stored] {
+	return sqlfilter.Search[stored]{
+		Query: q, Rest: p.Rest, Position: (*stored).position, Event: s.event,
+		Read: func(behind *store.Position, step int) ([]stored, bool, error) {
+			return s.candidates(ctx, p, q.Order, behind, step)
+		},
 	}
 }
 
-// read returns the next candidates, up to step, and moves behind them. more
-// says that there may be further ones.
-func (s *scan) read(ctx context.Context, step int) (rows []stored, more bool, err error) {
-	query, args := s.sql(step)
+func (s *Store) candidates(ctx context.Context, p *plan, order store.Order, behind *store.Position, step int) (rows []stored, more bool, err error) {
+	query, args := p.sql(order, behind, step)
 	settings := inOrder
-	if s.plan.few {
+	if p.few {
 		settings = toGather
 	}
 	err = s.call(ctx, "search", func(ctx context.Context, c *pgx.Conn) error {
@@ -121,39 +113,38 @@ func (s *scan) read(ctx context.Context, step int) (rows []stored, more bool, er
 			return err
 		})
 	})
-	if err != nil {
-		return nil, false, err
-	}
 	bytes := 0
 	for i := range rows {
 		bytes += len(rows[i].raw)
 	}
-	if len(rows) > 0 {
-		s.at, s.started = rows[len(rows)-1].position(), true
-	}
-	return rows, len(rows) == step || bytes >= maxPageBytes, nil
+	return rows, len(rows) == step || bytes >= sqlfilter.MaxPageBytes, err
 }
 
-func (s *scan) sql(step int) (string, []any) {
-	where, args := s.plan.where, s.plan.args
-	direction, behind := " DESC", "<"
-	if s.query.Order == store.OldestFirst {
-		direction, behind = " ASC", ">"
+func whereAll(conditions []string) string {
+	if len(conditions) == 0 {
+		return ""
+	}
+	return " WHERE " + strings.Join(conditions, " AND ")
+}
+
+// sql is the query for the next candidates.
+func (p *plan) sql(by store.Order, behind *store.Position, step int) (string, []any) {
+	where, args := p.Where, p.Args
+	direction, beyond := " DESC", "<"
+	if by == store.OldestFirst {
+		direction, beyond = " ASC", ">"
 	}
 	bind := func(v any) string {
 		args = append(args[:len(args):len(args)], v)
 		return "$" + strconv.Itoa(len(args))
 	}
-	if s.started {
-		at := bind(time.UnixMicro(s.at.Micros).UTC())
-		where = append(where[:len(where):len(where)], "(e.occurred_at, e.sequence) "+behind+" ("+at+", "+bind(s.at.Sequence)+")")
+	if behind != nil {
+		at := bind(time.UnixMicro(behind.Micros).UTC())
+		where = append(where[:len(where):len(where)], "(e.occurred_at, e.sequence) "+beyond+" ("+at+", "+bind(behind.Sequence)+")")
 	}
-	inner := "SELECT " + eventColumns + " FROM events e"
-	if len(where) > 0 {
-		inner += " WHERE " + strings.Join(where, " AND ")
-	}
+	inner := "SELECT " + eventColumns + " FROM events e" + whereAll(where)
 	order := func(t string) string { return t + ".occurred_at" + direction + ", " + t + ".sequence" + direction }
 	inner += " ORDER BY " + order("e") + " LIMIT " + bind(step)
 	return "SELECT " + eventColumns + " FROM (SELECT f.*, sum(octet_length(f.raw)) OVER (ORDER BY " + order("f") + ") AS upto FROM (" + inner + ") f) e" +
-		" WHERE e.upto - octet_length(e.raw) < " + bind(maxPageBytes) + " ORDER BY " + order("e"), args
+		" WHERE e.upto - octet_length(e.raw) < " + bind(sqlfilter.MaxPageBytes) + " ORDER BY " + order("e"), args
 }

@@ -9,11 +9,8 @@ import (
 
 	"github.com/33god/bloodbank"
 	"github.com/33god/bloodbank/store"
+	"github.com/33god/bloodbank/store/sqlfilter"
 )
-
-// maxPageBytes ends a page of large events before its limit; Next goes on. It
-// ends an answer of After in the same way.
-const maxPageBytes = 8 << 20
 
 const eventColumns = "e.sequence, e.stored_at, e.occurred_at, e.event_id, e.parents, e.raw"
 
@@ -108,7 +105,7 @@ func (s *Store) After(ctx context.Context, seq int64, limit int) (events []store
 		limit = store.DefaultLimit
 	}
 	err = s.call(ctx, "read events from", func(ctx context.Context, c *pgx.Conn) error {
-		rows, err := collect(ctx, c, afterSQL, seq, limit, maxPageBytes)
+		rows, err := collect(ctx, c, afterSQL, seq, limit, sqlfilter.MaxPageBytes)
 		events = make([]store.Event, len(rows))
 		for i := range rows {
 			events[i] = s.event(&rows[i])

@@ -10,29 +10,20 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/33god/bloodbank"
+	"github.com/33god/bloodbank/store/sqlfilter"
 )
 
-// The migrations are numbered from 1 without a gap; those applied are listed in
-// the table migrations. A migration that was released never changes, and leaves
-// an older bb that is still running able to append and read.
+// The migrations, see [sqlfilter.Migrations]; those applied are listed in the
+// table migrations. Each leaves an older bb that is still running able to append
+// and read.
 //
 //go:embed migrations/*.sql
 var migrations embed.FS
 
-// schemaVersion is the number of the last migration.
-func schemaVersion() int {
-	files, _ := migrations.ReadDir("migrations") // an embedded folder is always readable
-	return len(files)
-}
+func schema() sqlfilter.Migrations { return sqlfilter.Migrations{FS: migrations} }
 
-func migration(n int) (string, error) {
-	files, err := migrations.ReadDir("migrations")
-	if err != nil {
-		return "", err
-	}
-	text, err := migrations.ReadFile("migrations/" + files[n-1].Name())
-	return string(text), err
-}
+// schemaVersion is the number of the last migration.
+func schemaVersion() int { return schema().Version() }
 
 // migrationLock is the key of the advisory lock under which schemas are changed:
 // several processes may start at once.
@@ -146,7 +137,7 @@ func (s *Store) migrate(ctx context.Context, c *pgx.Conn) error {
 		}
 	}
 	for n := version + 1; n <= schemaVersion(); n++ {
-		text, err := migration(n)
+		text, err := schema().Text(n)
 		if err != nil {
 			return err
 		}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"testing"
 
-	"github.com/33god/bloodbank"
 	"github.com/33god/bloodbank/correlation/correlationtest"
 	"github.com/33god/bloodbank/internal/testenv"
 	"github.com/33god/bloodbank/store"
@@ -30,18 +29,7 @@ func TestCorrelationSuite(t *testing.T) {
 	t.Parallel()
 	correlationtest.Run(t, func(t *testing.T) correlationtest.Subject {
 		s := openTest(t, Options{})
-		return correlationtest.Subject{Tracker: s, Add: func(ctx context.Context, events ...bloodbank.Envelope) error {
-			batch := store.Batch{}
-			for _, e := range events {
-				raw, err := e.AppendJSON(nil)
-				if err != nil {
-					return err
-				}
-				batch.Events = append(batch.Events, store.Incoming{Envelope: e, Raw: raw})
-			}
-			_, err := s.Append(ctx, batch)
-			return err
-		}}
+		return correlationtest.Subject{Tracker: s, Add: storetest.Adder(s)}
 	})
 }
 

@@ -8,12 +8,13 @@ import (
 
 	"github.com/33god/bloodbank"
 	"github.com/33god/bloodbank/store"
+	"github.com/33god/bloodbank/store/sqlfilter"
 )
 
 // Append writes the batch in one transaction. A duplicate within it may leave
 // a gap in the sequence; the order of commits holds all the same.
 func (s *Store) Append(ctx context.Context, b store.Batch) (store.Appended, error) {
-	ctx, leave, err := s.enter(ctx)
+	ctx, leave, err := s.gate.Enter(ctx)
 	if err != nil {
 		return store.Appended{}, err
 	}
@@ -71,48 +72,27 @@ func (s *Store) readOnly() error {
 
 // row is an event made ready outside of the transaction.
 type row struct {
-	store.Incoming
-	session, project string
-	flags            int64
-	parents          []byte
-	words            string
-	names            [nameColumns]int64
+	*sqlfilter.Row
+	parents []byte
 	// sequence is 0 for a duplicate.
 	sequence int64
 }
 
-// The flags of an event, as in the file.
-const (
-	flagFailed   = 1
-	flagReplayed = 2
-)
-
 func rowsOf(events []store.Incoming) ([]row, error) {
-	rows := make([]row, len(events))
-	x := newIndexer()
-	for i, in := range events {
-		e := &in.Envelope
-		if e.EventID.IsZero() || e.EventType == "" || len(in.Raw) == 0 {
-			return nil, bloodbank.Errorf(bloodbank.CodeInvalid, "event %d of the batch has no id, no type or no wire form; decode it before it is stored", i)
-		}
-		r := row{Incoming: in, flags: flagsOf(e), words: x.read(e), session: x.session, project: x.project}
-		r.parents = make([]byte, 0, 16*len(e.CorrelationIDs))
-		for _, p := range e.CorrelationIDs {
-			r.parents = append(r.parents, p[:]...)
+	shared, err := sqlfilter.Rows(events, &sqlfilter.Indexer{Cut: cutWord})
+	if err != nil {
+		return nil, err
+	}
+	rows := make([]row, len(shared))
+	for i := range shared {
+		ids := shared[i].Envelope.CorrelationIDs
+		r := row{Row: &shared[i], parents: make([]byte, 0, 16*len(ids))}
+		for j := range ids {
+			r.parents = append(r.parents, ids[j][:]...)
 		}
 		rows[i] = r
 	}
 	return rows, nil
-}
-
-func flagsOf(e *bloodbank.Envelope) (flags int64) {
-	if t := string(e.EventType); strings.HasSuffix(t, ".failed") || strings.HasSuffix(t, ".error") {
-		flags |= flagFailed
-	}
-	if !e.ReplayOf.IsZero() {
-		flags |= flagReplayed
-	}
-	return flags
 }
 
 // chunk says how many of n rows the next statement takes. Few sizes, so that
@@ -141,27 +121,17 @@ const (
 )
 
 // intern turns the names of all rows into their ids.
-func (w *writer) intern(rows []row) error {
+func (w *writer) intern(rows []row) (err error) {
 	for i := range rows {
 		r := &rows[i]
-		e := &r.Envelope
-		texts := [nameColumns]string{string(e.EventType), e.Source.App, e.Source.Host, string(e.Source.Type), "", "", r.session, r.project}
-		if a := e.AgentContext; a != nil {
-			texts[5] = string(a.Type)
-			if a.Name != nil {
-				texts[4] = *a.Name
-			}
-		}
-		for j, text := range texts {
-			// An agent's name may be empty, which is not the same as absent.
-			if text == "" && (j != 4 || e.AgentContext == nil || e.AgentContext.Name == nil) {
+		for j, text := range r.Texts {
+			if !r.Named[j] {
 				continue
 			}
-			id, err := w.names.intern(w.c, kindOfColumn(j), text)
+			r.Names[j], err = w.names.intern(w.c, sqlfilter.Name{Kind: sqlfilter.KindOfColumn(j), Text: text})
 			if err != nil {
 				return err
 			}
-			r.names[j] = id
 		}
 	}
 	return nil
@@ -174,9 +144,9 @@ func (w *writer) insert(rows []row, stored int64) (int, error) {
 	first := w.last + 1
 	for i := range rows {
 		r := &rows[i]
-		n := &r.names
+		n := &r.Names
 		w.bind(first+int64(i), r.Envelope.EventID[:], r.Envelope.Timestamp.UnixMicro(), stored,
-			n[0], n[1], n[2], n[3], n[4], n[5], n[6], n[7], r.flags, r.parents, r.Raw)
+			n[0], n[1], n[2], n[3], n[4], n[5], n[6], n[7], int64(r.Flags), r.parents, r.Raw)
 	}
 	added, err := w.c.exec(values(insertEvents, eventColumns, len(rows)), w.args)
 	if err != nil || added == 0 {
@@ -235,7 +205,7 @@ func (w *writer) insertWords(rows []row) error {
 			continue
 		}
 		w.args = w.args[:0]
-		w.bind(rows[i].sequence, rows[i].words)
+		w.bind(rows[i].sequence, rows[i].Words)
 		if _, err := w.c.exec(insertWords, w.args); err != nil {
 			return err
 		}

@@ -14,7 +14,7 @@ import (
 
 // Parents returns the parents that id names, in its order.
 func (s *Store) Parents(ctx context.Context, id bloodbank.EventID) ([]bloodbank.EventID, error) {
-	ctx, leave, err := s.enter(ctx)
+	ctx, leave, err := s.gate.Enter(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -66,9 +66,19 @@ func (s *Store) Chain(ctx context.Context, id bloodbank.EventID, d correlation.D
 	return chain, err
 }
 
+// Lookup returns those of ids that are stored, in any order, each once: their
+// parents and what a chain says of them. Depth is 0.
+func (s *Store) Lookup(ctx context.Context, ids []bloodbank.EventID) (nodes []correlation.Node, err error) {
+	err = s.snapshot(ctx, "look up events in", func(ctx context.Context, tx *sql.Tx) error {
+		nodes, err = (&graph{tx}).Lookup(ctx, ids)
+		return err
+	})
+	return nodes, err
+}
+
 // snapshot runs reads that must see one state of the file.
 func (s *Store) snapshot(ctx context.Context, doing string, read func(ctx context.Context, tx *sql.Tx) error) error {
-	ctx, leave, err := s.enter(ctx)
+	ctx, leave, err := s.gate.Enter(ctx)
 	if err != nil {
 		return err
 	}
@@ -117,7 +127,7 @@ const (
 	causesAheadSQL  = stepHead + causeStep + ", w.step + 1" + causeFrom + " WHERE w.step < ?3" + walkTail
 	effectsAheadSQL = stepHead + effectStep + ", w.step + 1" + effectFrom + " WHERE w.step < ?3" + walkTail
 
-	lookupSQL = `WITH w (id) AS MATERIALIZED (SELECT unhex(value) FROM json_each(?))
+	lookupSQL = `WITH w (id) AS MATERIALIZED (SELECT DISTINCT unhex(value) FROM json_each(?))
 		SELECT w.id, ` + nodeColumns + ` FROM w CROSS JOIN events e ON e.event_id = w.id`
 
 	childrenSQL = `WITH p (id) AS MATERIALIZED (SELECT unhex(value) FROM json_each(?)),

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/33god/bloodbank/store"
+	"github.com/33god/bloodbank/store/storetest"
 )
 
 // The write-ahead file is folded into the main file beside the writer, without a
@@ -28,7 +29,7 @@ func TestCheckpointBesideTheWriter(t *testing.T) {
 		return info.Size()
 	}
 	before := size()
-	if _, err := s.Append(t.Context(), store.Batch{Events: benchEvents(t, 0, 500)}); err != nil {
+	if _, err := s.Append(t.Context(), store.Batch{Events: storetest.Samples(t, 0, 500)}); err != nil {
 		t.Fatal(err)
 	}
 	tick := time.NewTicker(10 * time.Millisecond)

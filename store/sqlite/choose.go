@@ -2,48 +2,53 @@ package sqlite
 
 import (
 	"context"
-	"strings"
+	"database/sql"
+
+	"github.com/33god/bloodbank/store/sqlfilter"
 )
 
 // choose decides where the candidates come from. An index that ends in the time
 // yields them in order; the other ways are taken for few candidates only, which
 // are then sorted.
-func (c *compiler) choose(ctx context.Context) error {
-	p := &c.plan
-	if len(c.ids) > 0 {
+func (p *plan) choose(ctx context.Context, tx *sql.Tx) error {
+	if len(p.IDs) > 0 {
 		p.from = "events e INDEXED BY events_id"
 		return nil
 	}
-	if len(c.parents) > 0 {
-		source := "SELECT DISTINCT child AS seq FROM edges WHERE parent IN (?" + strings.Repeat(",?", len(c.parents)-1) + ")"
-		if done, err := c.driveBy(ctx, source, c.parents); done || err != nil {
+	if len(p.Parents) > 0 {
+		args := make([]any, len(p.Parents))
+		for i := range p.Parents {
+			args[i] = p.Parents[i][:]
+		}
+		source := "SELECT DISTINCT child AS seq FROM edges WHERE parent" + placeholders(len(args))
+		if done, err := p.driveBy(ctx, tx, source, args); done || err != nil {
 			return err
 		}
 	}
-	if c.words != "" {
-		if done, err := c.driveBy(ctx, "SELECT rowid AS seq FROM search WHERE search MATCH ?", []any{c.words}); done || err != nil {
+	if words := p.TextQuery(sqlfilter.TextSyntax{And: " AND ", Or: " OR ", Quote: `"`, Prefix: " *", Cut: cutWord}); words != "" {
+		if done, err := p.driveBy(ctx, tx, "SELECT rowid AS seq FROM search WHERE search MATCH ?", []any{words}); done || err != nil {
 			return err
 		}
 	}
 	switch {
-	case c.session:
+	case p.Session:
 		p.from = "events e INDEXED BY events_session"
 		return nil
-	case c.project:
+	case p.Project:
 		p.from = "events e INDEXED BY events_project"
 		return nil
-	case len(c.types) == 1:
+	case len(p.Types) == 1:
 		p.from = "events e INDEXED BY events_type"
 		return nil
 	}
-	if c.flags {
-		if ok, err := c.isFew(ctx, "SELECT 1 FROM events e INDEXED BY events_flags WHERE e.flags <> 0", nil); ok || err != nil {
+	if p.Flags {
+		if ok, err := isFew(ctx, tx, "SELECT 1 FROM events e INDEXED BY events_flags WHERE e.flags <> 0", nil); ok || err != nil {
 			p.from = "events e INDEXED BY events_flags"
 			return err
 		}
 	}
-	if len(c.types) > 1 {
-		if ok, err := c.isFew(ctx, "SELECT 1 FROM events e INDEXED BY events_type WHERE e.type"+inList(c.types), nil); ok || err != nil {
+	if len(p.Types) > 1 {
+		if ok, err := isFew(ctx, tx, "SELECT 1 FROM events e INDEXED BY events_type WHERE e.type"+inList(p.Types), nil); ok || err != nil {
 			p.from = "events e INDEXED BY events_type"
 			return err
 		}
@@ -53,18 +58,18 @@ func (c *compiler) choose(ctx context.Context) error {
 }
 
 // driveBy takes the candidates from a query for sequences, if it yields few.
-func (c *compiler) driveBy(ctx context.Context, source string, args []any) (bool, error) {
-	ok, err := c.isFew(ctx, source, args)
+func (p *plan) driveBy(ctx context.Context, tx *sql.Tx, source string, args []any) (bool, error) {
+	ok, err := isFew(ctx, tx, source, args)
 	if !ok || err != nil {
 		return false, err
 	}
-	c.plan.from = "(" + source + ") m CROSS JOIN events e ON e.sequence = m.seq"
-	c.plan.fromArgs = args
+	p.from = "(" + source + ") m CROSS JOIN events e ON e.sequence = m.seq"
+	p.fromArgs = args
 	return true, nil
 }
 
-func (c *compiler) isFew(ctx context.Context, source string, args []any) (bool, error) {
+func isFew(ctx context.Context, tx *sql.Tx, source string, args []any) (bool, error) {
 	var n int
-	err := c.tx.QueryRowContext(ctx, "SELECT count(*) FROM ("+source+" LIMIT ?)", append(args[:len(args):len(args)], few+1)...).Scan(&n)
-	return n <= few, err
+	err := tx.QueryRowContext(ctx, "SELECT count(*) FROM ("+source+" LIMIT ?)", append(args[:len(args):len(args)], sqlfilter.Few+1)...).Scan(&n)
+	return n <= sqlfilter.Few, err
 }

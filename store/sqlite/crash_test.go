@@ -11,6 +11,7 @@ import (
 
 	"github.com/33god/bloodbank"
 	"github.com/33god/bloodbank/store"
+	"github.com/33god/bloodbank/store/storetest"
 )
 
 // crashPath tells the test binary to be the process that is killed.
@@ -81,7 +82,7 @@ func appendForEver(t *testing.T, path string) {
 		t.Fatal(err)
 	}
 	for i := 0; ; i++ {
-		events := benchEvents(t, i*20, 20)
+		events := storetest.Samples(t, i*20, 20)
 		if _, err := s.Append(t.Context(), store.Batch{Events: events}); err != nil {
 			t.Fatal(err)
 		}

@@ -123,7 +123,7 @@ func TestDiskFull(t *testing.T) {
 	t.Parallel()
 	s := openTest(t, Options{})
 	want := map[bloodbank.EventID][]byte{}
-	mustAppend(t, s, benchEvents(t, 0, 100), want)
+	mustAppend(t, s, storetest.Samples(t, 0, 100), want)
 	pages, err := s.writer.c.int("PRAGMA page_count")
 	if err != nil {
 		t.Fatal(err)
@@ -131,7 +131,7 @@ func TestDiskFull(t *testing.T) {
 	if _, err := s.writer.c.int("PRAGMA max_page_count = " + millis(time.Duration(pages+10)*time.Millisecond)); err != nil {
 		t.Fatal(err)
 	}
-	more := benchEvents(t, 100, 1000)
+	more := storetest.Samples(t, 100, 1000)
 	for range 3 {
 		_, err = s.Append(t.Context(), store.Batch{Events: more})
 		refused(t, err, bloodbank.CodeStorageFull, s.opts.Path, "make room")
@@ -166,7 +166,7 @@ func TestLockedByAnother(t *testing.T) {
 	if err := other.run("BEGIN IMMEDIATE"); err != nil {
 		t.Fatal(err)
 	}
-	batch := benchEvents(t, 0, 10)
+	batch := storetest.Samples(t, 0, 10)
 	_, err = s.Append(t.Context(), store.Batch{Events: batch})
 	refused(t, err, bloodbank.CodeUnavailable, s.opts.Path, "another process")
 	refused(t, s.Check(t.Context()), bloodbank.CodeUnavailable, s.opts.Path, "another process")
@@ -185,7 +185,7 @@ func TestSecondWriter(t *testing.T) {
 	reader := openTest(t, Options{Path: a.opts.Path, ReadOnly: true})
 	want := map[bloodbank.EventID][]byte{}
 	for i := range 6 {
-		events := benchEvents(t, i*50, 50)
+		events := storetest.Samples(t, i*50, 50)
 		mustAppend(t, []*Store{a, b}[i%2], events, want)
 		storetest.CheckStore(t, reader, want)
 	}
@@ -200,7 +200,7 @@ func TestDamagedFile(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "events.db")
 	s := openTest(t, Options{Path: path})
-	mustAppend(t, s, benchEvents(t, 0, 500), map[bloodbank.EventID][]byte{})
+	mustAppend(t, s, storetest.Samples(t, 0, 500), map[bloodbank.EventID][]byte{})
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -233,7 +233,7 @@ func TestQueueIsBounded(t *testing.T) {
 	t.Parallel()
 	s := openTest(t, Options{MaxWaiting: 2})
 	<-s.writer.turn // the writer is busy
-	batch := benchEvents(t, 0, 1)
+	batch := storetest.Samples(t, 0, 1)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 8)
 	for range 4 {
@@ -260,7 +260,7 @@ func TestClosed(t *testing.T) {
 	<-s.writer.turn
 	done := make(chan error, 1)
 	go func() {
-		_, err := s.Append(t.Context(), store.Batch{Events: benchEvents(t, 0, 1)})
+		_, err := s.Append(t.Context(), store.Batch{Events: storetest.Samples(t, 0, 1)})
 		done <- err
 	}()
 	for s.writer.waiting.Load() == 0 {
@@ -287,12 +287,12 @@ func TestBrokenConnection(t *testing.T) {
 	t.Parallel()
 	s := openTest(t, Options{})
 	want := map[bloodbank.EventID][]byte{}
-	mustAppend(t, s, benchEvents(t, 0, 10), want)
+	mustAppend(t, s, storetest.Samples(t, 0, 10), want)
 	err := s.writer.do(t.Context(), func() error { return errors.Join(errBroken, errors.New("staged")) })
 	if err == nil || s.writer.c != nil {
 		t.Fatalf("%v, %v", err, s.writer.c)
 	}
-	mustAppend(t, s, benchEvents(t, 10, 10), want)
+	mustAppend(t, s, storetest.Samples(t, 10, 10), want)
 	storetest.CheckStore(t, s, want)
 }
 
@@ -301,7 +301,7 @@ func TestSearchesLeaveRoom(t *testing.T) {
 	t.Parallel()
 	s := openTest(t, Options{Readers: 2})
 	want := map[bloodbank.EventID][]byte{}
-	mustAppend(t, s, benchEvents(t, 0, 20), want)
+	mustAppend(t, s, storetest.Samples(t, 0, 20), want)
 	started, release := make(chan struct{}), make(chan struct{})
 	done := make(chan error, 1)
 	go func() {

@@ -8,7 +8,7 @@ import (
 
 // Has reports whether the event is stored, without reading it.
 func (s *Store) Has(ctx context.Context, id bloodbank.EventID) (has bool, err error) {
-	ctx, leave, err := s.enter(ctx)
+	ctx, leave, err := s.gate.Enter(ctx)
 	if err != nil {
 		return false, err
 	}

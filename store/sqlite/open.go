@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net/url"
 	"path/filepath"
-	"sync"
 	"time"
 
 	driver "modernc.org/sqlite"
@@ -15,10 +14,12 @@ import (
 	"github.com/33god/bloodbank"
 	"github.com/33god/bloodbank/correlation"
 	"github.com/33god/bloodbank/store"
+	"github.com/33god/bloodbank/store/sqlfilter"
 )
 
 var (
 	_ store.Store         = (*Store)(nil)
+	_ store.Counter       = (*Store)(nil)
 	_ correlation.Tracker = (*Store)(nil)
 )
 
@@ -75,12 +76,7 @@ type Store struct {
 	// searches holds a token for each long read under way.
 	searches chan struct{}
 
-	// life ends when Close begins; running counts the calls that Close awaits.
-	life   context.Context
-	end    context.CancelFunc
-	mu     sync.Mutex
-	closed bool
-	calls  sync.WaitGroup
+	gate *sqlfilter.Gate
 }
 
 // Open opens or creates the store. ctx bounds the opening alone.
@@ -107,9 +103,9 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 		}
 		return nil, explain(opts.Path, "open the store", err)
 	}
-	s.life, s.end = context.WithCancel(context.WithoutCancel(ctx))
+	s.gate = sqlfilter.NewGate(ctx, opts.Path)
 	if s.writer != nil {
-		s.folder = startCheckpointer(s.life, opts)
+		s.folder = startCheckpointer(s.gate.Life, opts)
 	}
 	return s, nil
 }
@@ -117,15 +113,10 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 // Close waits for calls under way, ending long reads, and closes the file. It
 // may be called twice.
 func (s *Store) Close() error {
-	s.mu.Lock()
-	if s.closed {
-		s.mu.Unlock()
+	if !s.gate.Shut() {
 		return nil
 	}
-	s.closed = true
-	s.mu.Unlock()
-	s.end()
-	s.calls.Wait()
+	s.gate.Wait()
 	// The writer goes last: the last connection to close folds the WAL back
 	// into the file, which a reader may not.
 	err := s.readers.Close()
@@ -134,23 +125,6 @@ func (s *Store) Close() error {
 		err = errors.Join(err, s.writer.close())
 	}
 	return explain(s.opts.Path, "close the store", err)
-}
-
-// enter admits a call, whose context ends with the store. leave must follow.
-func (s *Store) enter(ctx context.Context) (_ context.Context, leave func(), err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		return nil, nil, bloodbank.Errorf(bloodbank.CodeUnavailable, "the store %s is closed", s.opts.Path)
-	}
-	s.calls.Add(1)
-	ctx, cancel := context.WithCancel(ctx)
-	stop := context.AfterFunc(s.life, cancel)
-	return ctx, func() {
-		stop()
-		cancel()
-		s.calls.Done()
-	}, nil
 }
 
 func (s *Store) openReaders(ctx context.Context) error {

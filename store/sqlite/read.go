@@ -8,6 +8,7 @@ import (
 
 	"github.com/33god/bloodbank"
 	"github.com/33god/bloodbank/store"
+	"github.com/33god/bloodbank/store/sqlfilter"
 )
 
 const (
@@ -54,7 +55,7 @@ func eventIDs(b []byte) []bloodbank.EventID {
 
 // Get returns one event, or an error with CodeNotFound.
 func (s *Store) Get(ctx context.Context, id bloodbank.EventID) (store.Event, error) {
-	ctx, leave, err := s.enter(ctx)
+	ctx, leave, err := s.gate.Enter(ctx)
 	if err != nil {
 		return store.Event{}, err
 	}
@@ -79,7 +80,7 @@ func notFound(id bloodbank.EventID) error {
 // transaction, so none becomes visible below one that was seen. Fewer than limit
 // does not mean the end: large events fill an answer earlier. None does.
 func (s *Store) After(ctx context.Context, seq int64, limit int) ([]store.Event, error) {
-	ctx, leave, err := s.enter(ctx)
+	ctx, leave, err := s.gate.Enter(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -92,7 +93,7 @@ func (s *Store) After(ctx context.Context, seq int64, limit int) ([]store.Event,
 		return nil, explain(s.opts.Path, "read events from", err)
 	}
 	var events []store.Event
-	for bytes := 0; bytes < maxPageBytes && rows.Next(); {
+	for bytes := 0; bytes < sqlfilter.MaxPageBytes && rows.Next(); {
 		var r stored
 		if err = r.scan(rows); err != nil {
 			break
@@ -116,7 +117,7 @@ func eachRow(rows *sql.Rows, visit func() error) error {
 
 // Last is the newest sequence, 0 in an empty store.
 func (s *Store) Last(ctx context.Context) (last int64, err error) {
-	ctx, leave, err := s.enter(ctx)
+	ctx, leave, err := s.gate.Enter(ctx)
 	if err != nil {
 		return 0, err
 	}
@@ -130,7 +131,7 @@ func (s *Store) Check(ctx context.Context) error {
 	if _, err := s.Last(ctx); err != nil {
 		return err
 	}
-	ctx, leave, err := s.enter(ctx)
+	ctx, leave, err := s.gate.Enter(ctx)
 	if err != nil {
 		return err
 	}
@@ -147,7 +148,7 @@ func (s *Store) Check(ctx context.Context) error {
 
 // Rejected returns the newest messages that were no events, up to limit.
 func (s *Store) Rejected(ctx context.Context, limit int) ([]store.Rejected, error) {
-	ctx, leave, err := s.enter(ctx)
+	ctx, leave, err := s.gate.Enter(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/33god/bloodbank"
+	"github.com/33god/bloodbank/store/sqlfilter"
 )
 
 // applicationID marks the file as ours ("BBev"), see PRAGMA application_id.
@@ -15,26 +16,16 @@ const applicationID = 0x42426576
 // The pages hold a handful of events each; larger ones need fewer splits.
 const pageSize = 8192
 
-// The migrations are numbered from 1 without a gap; the number of the last one
-// applied is kept as user_version. A migration that was released never changes.
+// The migrations, see [sqlfilter.Migrations]; the number of the last one applied
+// is kept as user_version.
 //
 //go:embed migrations/*.sql
 var migrations embed.FS
 
-// schemaVersion is the number of the last migration.
-func schemaVersion() int {
-	files, _ := migrations.ReadDir("migrations") // an embedded folder is always readable
-	return len(files)
-}
+func schema() sqlfilter.Migrations { return sqlfilter.Migrations{FS: migrations} }
 
-func migration(n int) (string, error) {
-	files, err := migrations.ReadDir("migrations")
-	if err != nil {
-		return "", err
-	}
-	text, err := migrations.ReadFile("migrations/" + files[n-1].Name())
-	return string(text), err
-}
+// schemaVersion is the number of the last migration.
+func schemaVersion() int { return schema().Version() }
 
 // checkIdentity refuses a file that is not ours or that a newer program wrote.
 func checkIdentity(path string, id, version int) error {
@@ -107,7 +98,7 @@ func migrate(c *conn, path string) error {
 		return checkIdentity(path, applicationID, int(version))
 	}
 	for n := int(version) + 1; n <= schemaVersion(); n++ {
-		text, err := migration(n)
+		text, err := schema().Text(n)
 		if err == nil {
 			err = c.run(text)
 		}

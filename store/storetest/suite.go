@@ -53,6 +53,9 @@ func Run(t *testing.T, open func(t *testing.T) (s store.Store, reopen func() sto
 		{"text that is common, and pages of it", testCommonText},
 		{"random filters against Match", testRandomFilters},
 		{"large events", testLarge},
+		{"count", testCount},
+		{"count, as far as it reads", testCountsSoFar},
+		{"look up", testLookup},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
