@@ -73,6 +73,10 @@ func (l *loop) fail(ctx context.Context, m *message, err error) {
 	case ctx.Err() != nil:
 	case errors.Is(err, bus.ErrRejected):
 		l.closeBreaker() // it has an answer, so it works
+		if m.redriven != nil {
+			l.finish(m, bloodbank.Errorf(bloodbank.CodeUnavailable, "the bus refused it again, so it stays listed: %w", err))
+			return
+		}
 		m.attempts++
 		l.bury(ctx, m, err.Error())
 	case m.redriven != nil:
@@ -92,6 +96,7 @@ func (l *loop) fail(ctx context.Context, m *message, err error) {
 			return
 		}
 		m.due = time.Now().Add(l.delay(m.attempts))
+		l.remember(m)
 		l.postpone(m)
 	}
 }

@@ -2,25 +2,30 @@ package dispatch
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/33god/bloodbank"
+	"github.com/33god/bloodbank/bus"
 	"github.com/33god/bloodbank/wal"
 )
 
-// DeadLetter is an event that the bus will not take, with the reason. It stays
-// until it is redriven.
+// DeadLetter is an event that a target will not take, with the reason. It stays
+// until it is redriven or discarded.
 type DeadLetter struct {
 	// Number names the dead letter, from 1; numbers rise with time.
 	Number    uint64              `json:"number"`
 	EventID   bloodbank.EventID   `json:"event_id"`
 	EventType bloodbank.EventType `json:"event_type"`
+	// Target is who would not take it; [MainTarget] for the main bus.
+	Target string `json:"target"`
+	// Key is the event's ordering key; "" for none.
+	Key string `json:"key,omitempty"`
 	// Sequence is the event's place in the write-ahead log.
 	Sequence uint64 `json:"sequence"`
 	Reason   string `json:"reason"`
@@ -34,27 +39,49 @@ type DeadLetter struct {
 	Raw   []byte          `json:"raw,omitempty"`
 }
 
-// DeadLetters keeps dead letters in a log of their own. Records are added, never
-// changed: {"dead": …, "event": …} opens one and {"closed": N} closes it.
+func (l DeadLetter) place() place { return place{l.Target, l.Sequence} }
+
+// DeadLetters keeps the dead letters of all targets in a log of their own. Records
+// are added, never changed: {"dead": …, "event": …} opens one and {"closed": N}
+// closes it, with "discarded" where nobody took it.
+//
+// Law: what was discarded is never sent, also not after a crash; its closing
+// record stays until the target's position is past it.
 type DeadLetters struct {
 	log *wal.Log
 	now func() time.Time
 
-	mu   sync.Mutex
-	open map[uint64]DeadLetter // by number, without the event
-	seqs map[uint64]int        // log sequences of the open ones, counted
+	mu        sync.Mutex
+	open      map[uint64]DeadLetter  // by number, without the event
+	places    map[place]int          // of the open ones, counted
+	discarded map[place]uint64       // numbers of their closing records
+	busy      map[uint64]struct{}    // being sent again or discarded at this moment
+	served    map[string]*Dispatcher // who sends them again, by target
 }
 
 type deadRecord struct {
 	Dead   *DeadLetter `json:"dead,omitempty"`
 	Closed uint64      `json:"closed,omitempty"`
+	// Discarded says of a closed one that it was given up, and where it belonged.
+	Discarded *discarded `json:"discarded,omitempty"`
 	// Event is the wire form, byte for byte; absent where it is not JSON.
 	Event json.RawMessage `json:"event,omitempty"`
 }
 
+type discarded struct {
+	Target   string            `json:"target"`
+	Sequence uint64            `json:"sequence"`
+	EventID  bloodbank.EventID `json:"event_id"`
+	Reason   string            `json:"reason"`
+	At       time.Time         `json:"at"`
+}
+
 // OpenDeadLetters reads the log of dead letters. The caller keeps owning it.
 func OpenDeadLetters(ctx context.Context, log *wal.Log) (*DeadLetters, error) {
-	d := &DeadLetters{log: log, now: time.Now, open: make(map[uint64]DeadLetter), seqs: make(map[uint64]int)}
+	d := &DeadLetters{
+		log: log, now: time.Now, open: make(map[uint64]DeadLetter), places: make(map[place]int),
+		discarded: make(map[place]uint64), busy: make(map[uint64]struct{}), served: make(map[string]*Dispatcher),
+	}
 	r, err := log.NewReader(0)
 	if err != nil {
 		return nil, bloodbank.Errorf(bloodbank.CodeUnavailable, "cannot read the dead letters: %w", err)
@@ -85,34 +112,22 @@ func (d *DeadLetters) replay(record wal.Record) {
 	}
 	if entry.Dead != nil {
 		entry.Dead.Number = record.Seq
-		d.addLocked(*entry.Dead)
+		d.addLocked(entry.whole())
 	}
 	d.closeLocked(entry.Closed)
+	if p := entry.Discarded; p != nil {
+		d.discarded[place{p.Target, p.Sequence}] = record.Seq
+	}
 }
 
-// Open counts the open dead letters.
-func (d *DeadLetters) Open() int {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return len(d.open)
-}
-
-// List returns up to limit open dead letters (all with a limit below 1) with a
-// number above after, oldest first, without their events.
-func (d *DeadLetters) List(after uint64, limit int) []DeadLetter {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	var list []DeadLetter
-	for number, letter := range d.open {
-		if number > after {
-			list = append(list, letter)
-		}
+// whole fills in what records of older versions lack.
+func (r deadRecord) whole() DeadLetter {
+	letter := *r.Dead
+	letter.Target = targetName(letter.Target)
+	if letter.Key == "" && r.Event != nil {
+		letter.Key = newMessage(wal.Record{Data: r.Event}).key
 	}
-	slices.SortFunc(list, func(a, b DeadLetter) int { return cmp.Compare(a.Number, b.Number) })
-	if limit > 0 {
-		list = list[:min(limit, len(list))]
-	}
-	return list
+	return letter
 }
 
 // Get returns one dead letter with its event.
@@ -121,7 +136,7 @@ func (d *DeadLetters) Get(number uint64) (DeadLetter, error) {
 	letter, ok := d.open[number]
 	d.mu.Unlock()
 	if !ok {
-		return DeadLetter{}, bloodbank.Errorf(bloodbank.CodeNotFound, "there is no open dead letter %d; see bb dlq list", number)
+		return DeadLetter{}, notOpen(number)
 	}
 	r, err := d.log.NewReader(number)
 	if err != nil {
@@ -140,20 +155,27 @@ func (d *DeadLetters) Get(number uint64) (DeadLetter, error) {
 		letter.Raw = bytes.Clone(record.Data)
 		return letter, nil
 	}
-	letter = *entry.Dead
-	letter.Number, letter.Event = number, entry.Event
-	return letter, nil
+	whole := entry.whole()
+	whole.Number, whole.Event = number, entry.Event
+	return whole, nil
+}
+
+func notOpen(number uint64) error {
+	return bloodbank.Errorf(bloodbank.CodeNotFound, "there is no open dead letter %d; see bb dlq list", number)
 }
 
 var errNotThere = errors.New("its record is not there")
 
-// add makes a message a dead letter. It returns once that is on disk.
-func (d *DeadLetters) add(ctx context.Context, m *message, reason string) error {
+// add makes a message of a target a dead letter. It returns once that is on disk.
+func (d *DeadLetters) add(ctx context.Context, target string, m *message, reason string) error {
+	event, err := bus.Unpack(m.bus, m.size)
+	if err != nil {
+		return err
+	}
 	letter := DeadLetter{
-		EventID: m.bus.ID, EventType: m.bus.Type, Sequence: m.seq,
+		EventID: m.bus.ID, EventType: m.bus.Type, Target: target, Key: m.key, Sequence: m.seq,
 		Reason: reason, Attempts: m.attempts, At: d.now().UTC(),
 	}
-	event := m.bus.Data
 	if !json.Valid(event) {
 		letter.Raw, event = event, nil
 	}
@@ -168,20 +190,30 @@ func (d *DeadLetters) add(ctx context.Context, m *message, reason string) error 
 	return nil
 }
 
-// close ends a dead letter that the bus has taken after all.
+// close ends a dead letter that its target has taken after all.
 func (d *DeadLetters) close(ctx context.Context, number uint64) error {
 	if _, err := d.append(ctx, deadRecord{Closed: number}, nil); err != nil {
 		return bloodbank.Errorf(bloodbank.CodeUnavailable, "dead letter %d was delivered, but that cannot be written down: %w", number, err)
 	}
 	d.mu.Lock()
 	d.closeLocked(number)
+	d.mu.Unlock()
+	d.trim(ctx)
+	return nil
+}
+
+// trim lets the log forget what is before the oldest record that still counts.
+func (d *DeadLetters) trim(ctx context.Context) {
+	d.mu.Lock()
 	oldest := d.log.Last() + 1
 	for n := range d.open {
 		oldest = min(oldest, n)
 	}
+	for _, n := range d.discarded {
+		oldest = min(oldest, n)
+	}
 	d.mu.Unlock()
 	_ = d.log.Truncate(ctx, oldest-1) // to save space; the next one does it as well
-	return nil
 }
 
 // append writes a record. The event is put in by hand, because an encoder would
@@ -198,33 +230,48 @@ func (d *DeadLetters) append(ctx context.Context, entry deadRecord, event []byte
 	return d.log.Append(ctx, data)
 }
 
-// holds reports whether the event at a sequence of the log is an open dead
-// letter.
-func (d *DeadLetters) holds(sequence uint64) bool {
+// holds reports whether the event at a place is an open dead letter, or was
+// discarded not long ago.
+func (d *DeadLetters) holds(p place) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.seqs[sequence] > 0
+	_, gone := d.discarded[p]
+	return gone || d.places[p] > 0
 }
 
 // sequences returns the sequences above after and up to last whose events are
-// open dead letters, rising.
-func (d *DeadLetters) sequences(after, last uint64) []uint64 {
+// open dead letters of the target or were discarded, rising.
+func (d *DeadLetters) sequences(target string, after, last uint64) []uint64 {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	var list []uint64
-	for seq := range d.seqs {
-		if after < seq && seq <= last {
-			list = append(list, seq)
+	take := func(p place) {
+		if p.target == target && after < p.seq && p.seq <= last {
+			list = append(list, p.seq)
 		}
 	}
+	for p := range d.places {
+		take(p)
+	}
+	for p := range d.discarded {
+		take(p)
+	}
 	slices.Sort(list)
-	return list
+	return slices.Compact(list)
+}
+
+// passed says that a target's position is durable behind seq, so that what was
+// discarded up to there cannot come again.
+func (d *DeadLetters) passed(target string, seq uint64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	maps.DeleteFunc(d.discarded, func(p place, _ uint64) bool { return p.target == target && p.seq <= seq })
 }
 
 func (d *DeadLetters) addLocked(letter DeadLetter) {
 	letter.Event, letter.Raw = nil, nil
 	d.open[letter.Number] = letter
-	d.seqs[letter.Sequence]++
+	d.places[letter.place()]++
 }
 
 func (d *DeadLetters) closeLocked(number uint64) {
@@ -233,7 +280,9 @@ func (d *DeadLetters) closeLocked(number uint64) {
 		return
 	}
 	delete(d.open, number)
-	if d.seqs[letter.Sequence]--; d.seqs[letter.Sequence] == 0 {
-		delete(d.seqs, letter.Sequence)
+	if p := letter.place(); d.places[p] == 1 {
+		delete(d.places, p)
+	} else {
+		d.places[p]--
 	}
 }

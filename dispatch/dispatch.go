@@ -21,14 +21,30 @@ import (
 	"github.com/33god/bloodbank/wal"
 )
 
-// CursorName is the name of the dispatcher's position in the log.
+// CursorName is the name of the main bus's position in the log; see [CursorOf].
 const CursorName = "bus"
 
-// Options configure a [Dispatcher]. Log, Publisher and Dead are required.
+// Options configure a [Dispatcher]. Log, Publisher and Dead are required, and
+// Retention for any target but the main bus.
 type Options struct {
 	Log       *wal.Log
 	Publisher bus.Publisher
 	Dead      *DeadLetters
+	// Target is the name of the target, see [CheckTarget]; "" is the main bus.
+	// There is one dispatcher for each target.
+	Target string
+	// FromStart has a target that appears for the first time begin with the oldest
+	// record of the log instead of behind the newest. The main bus always does, and
+	// known targets go on where they are.
+	FromStart bool
+	// Accepts says which events the target takes.
+	Accepts Rule
+	// Retention lets the log forget; all dispatchers of a log share one. For the
+	// main bus alone nil is enough; then attempts are not remembered.
+	Retention *Retention
+	// CompressAbove is the size in bytes from which on data is sent compressed,
+	// with [bus.EncodingGzip], where that makes it smaller; 0 means never.
+	CompressAbove int
 	// MaxAttempts is how often a message is sent to a bus that works before it
 	// becomes a dead letter; 0 means 8. Failures while the bus itself is down
 	// do not count.
@@ -49,10 +65,14 @@ type Options struct {
 // Dispatcher moves events from the log to the bus. It lives once: a stopped
 // dispatcher stays stopped.
 type Dispatcher struct {
-	o    Options
-	cur  *wal.Cursor
-	done chan struct{} // closed when the loop has ended
-	wake chan struct{} // holds one token: something for the loop to look at
+	o      Options
+	target string
+	cur    *wal.Cursor
+	memo   *memo
+	done   chan struct{} // closed when the loop has ended
+	wake   chan struct{} // holds one token: something for the loop to look at
+	// resumed are the attempts of an earlier life; the loop's own once it runs.
+	resumed map[uint64]attempt
 
 	mu        sync.Mutex
 	stop      context.CancelFunc // nil until started
@@ -66,7 +86,8 @@ type Dispatcher struct {
 	broken    error // why the log cannot be read at the moment
 }
 
-// New returns a dispatcher that continues where its cursor stands.
+// New returns a dispatcher that continues where its cursor stands. The codes are
+// invalid for a target that may not be, and unavailable.
 func New(o Options) (*Dispatcher, error) {
 	o.MaxAttempts = cmp.Or(o.MaxAttempts, 8)
 	o.Backoff = cmp.Or(o.Backoff, 100*time.Millisecond)
@@ -75,26 +96,60 @@ func New(o Options) (*Dispatcher, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	cur, err := o.Log.Cursor(CursorName)
-	if err != nil {
-		return nil, bloodbank.Errorf(bloodbank.CodeUnavailable, "cannot read the dispatcher's position: %w", err)
+	target := targetName(o.Target)
+	if target != MainTarget {
+		if err := CheckTarget(target); err != nil {
+			return nil, err
+		}
 	}
-	position := cur.Position()
+	if o.Retention == nil {
+		var err error
+		if o.Retention, err = NewRetention(o.Log, nil); err != nil {
+			return nil, err
+		}
+	}
+	cur, position, err := o.Retention.join(target, o.FromStart, o.Dead)
+	if err != nil {
+		return nil, err
+	}
 	if first := o.Log.First(); first > position+1 { // the log was truncated, the cursor is older
 		position = first - 1
 	}
 	d := &Dispatcher{
-		o: o, cur: cur, done: make(chan struct{}), wake: make(chan struct{}, 1),
+		o: o, target: target, cur: cur, done: make(chan struct{}), wake: make(chan struct{}, 1),
+		memo:     newMemo(target, o.Retention.journal, o.Logger),
 		progress: newProgress(position), redriving: make(map[uint64]struct{}),
 	}
-	for _, seq := range o.Dead.sequences(position, o.Log.Last()) {
-		d.progress.settle(seq, seq, verdict(true))
-	}
+	d.recover(position)
 	return d, nil
 }
 
-// Name is the name of the service.
-func (d *Dispatcher) Name() string { return "dispatch" }
+// recover takes up what is known of the sequences behind a position on disk.
+func (d *Dispatcher) recover(position uint64) {
+	d.o.Dead.passed(d.target, position)
+	for _, seq := range d.o.Dead.sequences(d.target, position, d.o.Log.Last()) {
+		d.progress.settle(seq, seq, verdict(true))
+	}
+	if d.memo.journal == nil {
+		return
+	}
+	d.resumed = d.memo.journal.of(d.target)
+	for seq := range d.resumed {
+		if d.progress.settled(seq) {
+			delete(d.resumed, seq)
+			d.memo.put(seq, attempt{})
+		}
+	}
+}
+
+// Name is the name of the service: "dispatch", or "dispatch NAME" for a target
+// beside the main bus.
+func (d *Dispatcher) Name() string {
+	if d.target == MainTarget {
+		return "dispatch"
+	}
+	return "dispatch " + d.target
+}
 
 // Start begins to publish. A bus that is down is no failure: events wait in the
 // log, and [Status] says so. On a started dispatcher it does nothing; after Stop
@@ -108,20 +163,36 @@ func (d *Dispatcher) Start(ctx context.Context) error {
 	if d.stop != nil {
 		return nil
 	}
-	f := feeder{d: d, next: d.progress.position + 1, out: make(chan []*message)}
+	if err := d.o.Retention.begin(ctx, d.target); err != nil {
+		return bloodbank.Errorf(bloodbank.CodeUnavailable, "cannot write down where target %s begins: %w", d.target, err)
+	}
+	f := feeder{d: d, next: d.progress.position + 1, out: make(chan []*message), pack: packing{above: d.o.CompressAbove}}
 	if err := f.open(); err != nil {
 		return bloodbank.Errorf(bloodbank.CodeUnavailable, "cannot read the log from %d: %w", f.next, err)
 	}
 	l := newLoop(d, f.out)
 	ctx, d.stop = context.WithCancel(context.WithoutCancel(ctx))
+	d.o.Dead.serve(d)
 	go func() {
 		defer close(d.done)
-		var feeding sync.WaitGroup
-		feeding.Go(func() { f.run(ctx) })
+		var others sync.WaitGroup
+		others.Go(func() { f.run(ctx) })
+		others.Go(func() { d.memo.run(ctx) })
 		l.run(ctx)
-		feeding.Wait()
+		others.Wait()
+		d.leave()
 	}()
 	return nil
+}
+
+// leave gives back the dead letters that were to be sent.
+func (d *Dispatcher) leave() {
+	d.o.Dead.unserve(d)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for number := range d.redriving {
+		d.o.Dead.unclaim(number)
+	}
 }
 
 // Stop ends publishing and waits for the loop, within ctx. What is unconfirmed
@@ -158,7 +229,7 @@ func (d *Dispatcher) Confirmed(ctx context.Context, sequence uint64) error {
 	ch := d.progress.wait(sequence)
 	d.mu.Unlock()
 	if ch == nil {
-		return verdict(d.o.Dead.holds(sequence))
+		return verdict(d.o.Dead.holds(place{d.target, sequence}))
 	}
 	defer func() {
 		d.mu.Lock()
@@ -177,13 +248,15 @@ func (d *Dispatcher) Confirmed(ctx context.Context, sequence uint64) error {
 
 // Status describes the dispatcher.
 type Status struct {
+	// Target is where it sends to; [MainTarget] for the main bus.
+	Target string `json:"target"`
 	// Position is the last sequence up to which all are confirmed or dead; Safe
 	// is the last one that the bus can no longer lose.
 	Position uint64 `json:"position"`
 	Safe     uint64 `json:"safe"`
 	// Lag counts accepted events that are not yet confirmed or dead.
 	Lag uint64 `json:"lag"`
-	// Dead counts open dead letters.
+	// Dead counts the target's open dead letters.
 	Dead int `json:"dead"`
 	// Fault is the last failure while the bus is not taking messages.
 	Fault string `json:"fault,omitempty"`
@@ -196,7 +269,7 @@ func (d *Dispatcher) Status() Status {
 	last := d.o.Log.Last()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	s := Status{Position: d.progress.position, Safe: d.cur.Position(), Dead: d.o.Dead.Open()}
+	s := Status{Target: d.target, Position: d.progress.position, Safe: d.cur.Position(), Dead: d.o.Dead.Count(Filter{Target: d.target})}
 	if settled := s.Position + d.progress.countAhead(); last > settled {
 		s.Lag = last - settled
 	}

@@ -14,6 +14,9 @@ import (
 const (
 	// feedBatch is how many messages the feeder hands over at once.
 	feedBatch = 64
+	// feedRecords is how many records it reads for that, where the target does not
+	// take them.
+	feedRecords = 16 * feedBatch
 	// reopenAfter is how long to wait after the log could not be read.
 	reopenAfter = time.Second
 )
@@ -26,6 +29,7 @@ type feeder struct {
 	out    chan []*message
 	reader *wal.Reader
 	err    error // of the reader, after the batch at hand
+	pack   packing
 }
 
 func (f *feeder) open() (err error) {
@@ -88,16 +92,45 @@ func (f *feeder) read(ctx context.Context) ([]*message, error) {
 		return nil, err
 	}
 	batch := make([]*message, 0, feedBatch)
-	for ok := true; ok; {
-		batch = append(batch, newMessage(record))
+	for n := 1; ; n++ {
+		batch = f.add(batch, record)
 		f.next = record.Seq + 1
-		if len(batch) == feedBatch {
-			break
+		if len(batch) == feedBatch || n == feedRecords {
+			return batch, nil
 		}
-		record, ok, f.err = f.reader.TryNext()
-		ok = ok && f.err == nil
+		var ok bool
+		if record, ok, f.err = f.reader.TryNext(); !ok || f.err != nil {
+			return batch, nil
+		}
 	}
-	return batch, nil
+}
+
+// add puts a record behind a batch: as a message, or as a stretch of what the
+// target does not take.
+func (f *feeder) add(batch []*message, r wal.Record) []*message {
+	if rule := f.d.o.Accepts; !rule.all() && !rule.takes(readMessage(r.Seq, r.Data)) {
+		if n := len(batch); n > 0 && batch[n-1].through == r.Seq-1 && r.Seq > 1 {
+			batch[n-1].through = r.Seq
+			return batch
+		}
+		return append(batch, &message{seq: r.Seq, through: r.Seq})
+	}
+	m := newMessage(r)
+	f.pack.pack(m)
+	return append(batch, m)
+}
+
+// packing compresses what is large. Here, too, it is off the loop.
+type packing struct {
+	above  int // bytes; 0 for never
+	packer bus.Packer
+}
+
+func (p *packing) pack(m *message) {
+	if p.above > 0 && len(m.bus.Data) >= p.above && m.refused == "" {
+		m.size = len(m.bus.Data)
+		m.bus = p.packer.Pack(m.bus)
+	}
 }
 
 func (d *Dispatcher) setBroken(err error) {
@@ -109,8 +142,12 @@ func (d *Dispatcher) setBroken(err error) {
 // message is an event between the log and the bus.
 type message struct {
 	seq uint64 // place in the log; 0 for a redriven dead letter
-	bus bus.Message
-	key string
+	// through is set for no message at all, but for the sequences from seq to it,
+	// which the target does not take.
+	through uint64
+	bus     bus.Message
+	size    int // of the plain data, where it is compressed
+	key     string
 	// attempts counts the failures that are its own, not the bus's; probes how
 	// often it was sent to find out whether the bus works.
 	attempts, probes int
@@ -118,6 +155,7 @@ type message struct {
 	// answer is to come; 0 for none.
 	sent, awaited int
 	due           time.Time // not to be sent before
+	remembered    bool      // its attempts are in the journal
 	// refused is why it cannot be sent; "" for an event.
 	refused string
 	// redriven is set for a dead letter that is sent again.
@@ -125,7 +163,12 @@ type message struct {
 }
 
 func newMessage(r wal.Record) *message {
-	m := &message{seq: r.Seq, bus: bus.Message{Data: bytes.Clone(r.Data)}}
+	return readMessage(r.Seq, bytes.Clone(r.Data))
+}
+
+// readMessage keeps data.
+func readMessage(seq uint64, data []byte) *message {
+	m := &message{seq: seq, bus: bus.Message{Data: data}}
 	if m.peek() {
 		return m
 	}

@@ -30,12 +30,15 @@ func (l *loop) enter(m *message) bool {
 		q = &line{}
 		l.lines[m.key] = q
 	}
-	if q.flying < l.width && !q.halted && len(q.failed)+len(q.waiting) == 0 {
+	if !m.remembered && q.flying < l.width && !q.halted && len(q.failed)+len(q.waiting) == 0 {
 		q.flying++
 		return true
 	}
 	q.waiting = append(q.waiting, m)
 	l.parked++
+	if m.remembered {
+		l.advance(m.key)
+	}
 	return false
 }
 
@@ -87,6 +90,15 @@ func (l *loop) advance(key string) {
 		return
 	}
 	for !q.halted && q.flying < l.width && len(q.waiting) > 0 {
+		if q.waiting[0].remembered { // failed in an earlier life: it goes alone, in its time
+			if q.flying == 0 {
+				q.flying, q.halted = 1, true
+				l.retries.push(q.waiting[0])
+				q.waiting = q.waiting[1:]
+				l.parked--
+			}
+			break
+		}
 		q.flying++
 		l.ready = append(l.ready, q.waiting[0])
 		q.waiting = q.waiting[1:]

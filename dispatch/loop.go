@@ -85,14 +85,42 @@ func (l *loop) admitOne(ctx context.Context, m *message) {
 	if m.seq > l.next {
 		l.skip(l.next, m.seq-1)
 	}
+	if m.through > 0 {
+		l.passOver(m.seq, m.through)
+		return
+	}
 	l.next = m.seq + 1
 	if m.seq > l.old {
 		l.held = nil // of no more use
 	} else if l.knownBefore(m) {
+		l.forget(m)
 		return
 	}
-	if m.key == "" || l.enter(m) {
+	l.resume(m)
+	switch {
+	case m.key != "":
+		if l.enter(m) {
+			l.send(ctx, m)
+		}
+	case m.remembered:
+		l.retries.push(m)
+	default:
 		l.send(ctx, m)
+	}
+}
+
+// passOver settles sequences that the target does not take.
+func (l *loop) passOver(from, to uint64) {
+	l.next = to + 1
+	l.d.mu.Lock()
+	defer l.d.mu.Unlock()
+	for ; from <= min(to, l.old); from++ { // one of them may be a dead letter from a time of other rules
+		if !l.d.progress.settled(from) {
+			l.d.progress.settle(from, from, nil)
+		}
+	}
+	if from <= to {
+		l.d.progress.settle(from, to, nil)
 	}
 }
 
@@ -119,6 +147,35 @@ func (l *loop) knownBefore(m *message) bool {
 	defer l.d.mu.Unlock()
 	l.d.progress.settle(m.seq, m.seq, nil)
 	return true
+}
+
+// resume gives a message the attempts of an earlier life, and the time at which
+// it is due.
+func (l *loop) resume(m *message) {
+	a, ok := l.d.resumed[m.seq]
+	if !ok {
+		return
+	}
+	delete(l.d.resumed, m.seq)
+	m.attempts, m.remembered = a.count, true
+	// The clock may have been set back since.
+	if m.due = a.due; time.Until(m.due) > l.d.o.MaxBackoff {
+		m.due = time.Now().Add(l.d.o.MaxBackoff)
+	}
+}
+
+// remember has the attempts of a message written down.
+func (l *loop) remember(m *message) {
+	m.remembered = true
+	l.d.memo.put(m.seq, attempt{m.attempts, m.due})
+}
+
+// forget is the end of that, once the message is settled.
+func (l *loop) forget(m *message) {
+	if _, before := l.d.resumed[m.seq]; before || m.remembered {
+		delete(l.d.resumed, m.seq)
+		l.d.memo.put(m.seq, attempt{})
+	}
 }
 
 // send makes one attempt. Its outcome comes through deliver, or at once.
@@ -175,14 +232,10 @@ func (l *loop) succeed(ctx context.Context, m *message) {
 // bury writes a dead letter. Until that is on disk the message stays pending,
 // and its key waits.
 func (l *loop) bury(ctx context.Context, m *message, reason string) {
-	if m.redriven != nil {
-		l.finish(m, bloodbank.Errorf(bloodbank.CodeUnavailable, "the bus refused it again, so it stays listed: %s", reason))
-		return
-	}
 	m.refused = reason
-	err := l.d.o.Dead.add(ctx, m, reason)
+	err := l.d.o.Dead.add(ctx, l.d.target, m, reason)
 	if err == nil {
-		l.d.o.Logger.Warn("an event became a dead letter", "event_id", m.bus.ID, "sequence", m.seq, "reason", reason)
+		l.d.o.Logger.Warn("an event became a dead letter", "target", l.d.target, "event_id", m.bus.ID, "sequence", m.seq, "reason", reason)
 		l.settle(m, verdict(true))
 		return
 	}
@@ -200,6 +253,7 @@ func (l *loop) settle(m *message, outcome error) {
 	l.d.mu.Lock()
 	l.d.progress.settle(m.seq, m.seq, outcome)
 	l.d.mu.Unlock()
+	l.forget(m)
 	l.leave(m)
 }
 
@@ -236,7 +290,7 @@ func (l *loop) moveCursor(ctx context.Context) {
 		return
 	}
 	l.d.cur.Advance(safe)
-	if err := l.d.o.Log.Truncate(ctx, safe); err != nil && ctx.Err() == nil {
+	if err := l.d.o.Retention.release(ctx); err != nil && ctx.Err() == nil {
 		l.d.o.Logger.Error("cannot drop delivered events from the log; it grows until this is mended", "error", err)
 	}
 }

@@ -27,6 +27,8 @@ type rig struct {
 	log     *wal.Log
 	deadLog *wal.Log
 	dead    *DeadLetters
+	journal *Journal
+	noteLog *wal.Log
 	life    *life
 	d       *Dispatcher
 	events  []event                    // all that was accepted, events[i] has sequence i+1
@@ -98,6 +100,10 @@ func (r *rig) open() {
 	r.must(err)
 	r.dead, err = OpenDeadLetters(r.ctx, r.deadLog)
 	r.must(err)
+	r.noteLog, err = wal.Open(r.ctx, wal.Options{Dir: "/journal", FS: r.mem, SegmentSize: 16 << 10})
+	r.must(err)
+	r.journal, err = OpenJournal(r.ctx, r.noteLog)
+	r.must(err)
 }
 
 // start begins a new life of the process.
@@ -113,9 +119,10 @@ func (r *rig) begin() {
 	if r.broker.forgetful {
 		p = r.life
 	}
-	o := Options{Log: r.log, Publisher: p, Dead: r.dead}
+	keep, err := NewRetention(r.log, r.journal)
+	r.must(err)
+	o := Options{Log: r.log, Publisher: p, Dead: r.dead, Retention: keep}
 	r.change(&o)
-	var err error
 	r.d, err = New(o)
 	r.must(err)
 	r.floor = r.d.progress.position
@@ -131,7 +138,7 @@ func (r *rig) restart() {
 	r.start()
 }
 
-func (r *rig) closeLogs() { r.must(errors.Join(r.log.Close(), r.deadLog.Close())) }
+func (r *rig) closeLogs() { r.must(errors.Join(r.log.Close(), r.deadLog.Close(), r.noteLog.Close())) }
 
 // powerCut ends the process and the machine at this moment: of the files stays
 // what was synced and a random part of the rest, and the broker loses what it
@@ -160,6 +167,7 @@ func (r *rig) crashed() {
 	_ = r.d.Stop(ctx)
 	_ = r.log.Close()
 	_ = r.deadLog.Close()
+	_ = r.noteLog.Close()
 	r.d = nil
 }
 
