@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/33god/bloodbank"
 	"github.com/33god/bloodbank/client"
@@ -84,9 +85,22 @@ func pinOperations(t *testing.T, ctx context.Context, c *client.Client, l *lette
 		t.Errorf("%+v %v", letter, err)
 	}
 	must(t, c.Redrive(ctx, 1))
-	results, err := c.RedriveAll(ctx, 3, 2)
-	if err != nil || len(results) != 2 || !results[0].OK || results[1].OK || results[1].Error.Code != bloodbank.CodeUnavailable || !l.gone[3] {
-		t.Errorf("%+v %v", results, err)
+	outcomes, err := c.RedriveMany(ctx, client.LettersRequest{Numbers: []uint64{3, 2}})
+	if r := outcomes.Results; err != nil || len(r) != 2 || r[0].OK || !r[1].OK || r[0].Error.Code != bloodbank.CodeUnavailable || outcomes.Done != 1 || outcomes.Failed != 1 || !l.gone[3] {
+		t.Errorf("%+v %v", outcomes, err)
+	}
+	filter := client.DeadLetterFilter{Type: "a.*", Reason: "large", Target: "bus", Since: time.Unix(2, 0), Until: time.Unix(4, 0)}
+	list, err = c.DeadLetters(ctx, client.DeadLettersRequest{Filter: filter})
+	if err != nil || len(list) != 2 || list[0].Target != "bus" {
+		t.Errorf("%+v %v", list, err)
+	}
+	outcomes, err = c.RedriveMany(ctx, client.LettersRequest{Filter: filter, DryRun: true, Limit: 1, After: "5.1"})
+	if err != nil || !outcomes.DryRun || outcomes.Matched != 2 || outcomes.Left != 1 || outcomes.Next != "10.1" || outcomes.Stopped.Code != bloodbank.CodeUnavailable {
+		t.Errorf("%+v %v", outcomes, err)
+	}
+	outcomes, err = c.Discard(ctx, client.LettersRequest{Filter: client.DeadLetterFilter{}, Reason: "old"})
+	if err != nil || outcomes.Done != 3 {
+		t.Errorf("%+v %v", outcomes, err)
 	}
 	status, err := c.Status(ctx)
 	if err != nil || !bytes.Contains(status, []byte(`"version":"1.2.3"`)) {

@@ -2,11 +2,9 @@ package httpapi
 
 import (
 	"context"
-	"encoding/json"
 	"net/http"
 	"net/url"
 	"strconv"
-	"sync"
 	"time"
 
 	"github.com/33god/bloodbank"
@@ -16,30 +14,25 @@ import (
 const (
 	// redriveTimeout bounds a request that sends dead letters again.
 	redriveTimeout = 30 * time.Second
-	// maxRedrive is how many one request may name, redriveAtOnce how many of
-	// them are under way together.
-	maxRedrive    = 1000
-	redriveAtOnce = 32
+	// maxLetters is how many dead letters one request may name or work off.
+	maxLetters = 1000
 )
 
-// DeadLetters is what /dlq needs of the dispatcher.
+// DeadLetters is what /dlq needs; [dispatch.DeadLetters] has it.
 type DeadLetters interface {
-	// List returns up to limit open dead letters with a number above after,
-	// oldest first, without their events.
-	List(after uint64, limit int) []dispatch.DeadLetter
+	// Find returns up to limit open dead letters that the filter chooses, with a
+	// number above after, oldest first, without their events.
+	Find(f dispatch.Filter, after uint64, limit int) []dispatch.DeadLetter
+	// Count says how many open ones the filter chooses.
+	Count(f dispatch.Filter) int
 	// Get returns one with its event, or an error with CodeNotFound.
 	Get(number uint64) (dispatch.DeadLetter, error)
 	// Redrive sends one again and waits for the bus.
 	Redrive(ctx context.Context, number uint64) error
-	// Open counts them.
-	Open() int
-}
-
-// redriven is the outcome for one dead letter.
-type redriven struct {
-	Number uint64           `json:"number"`
-	OK     bool             `json:"ok"`
-	Error  *bloodbank.Error `json:"error,omitempty"`
+	// RedriveMany sends many again, in order.
+	RedriveMany(ctx context.Context, r dispatch.RedriveRequest) (dispatch.RedriveReport, error)
+	// Discard closes some for good.
+	Discard(ctx context.Context, r dispatch.DiscardRequest) (dispatch.DiscardReport, error)
 }
 
 func (s *Server) listDead(w http.ResponseWriter, r *http.Request) {
@@ -48,7 +41,7 @@ func (s *Server) listDead(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, bloodbank.Errorf(bloodbank.CodeInvalid, "the query of the address cannot be read: %w", err))
 		return
 	}
-	limit, err := number(query, "limit", 100, 1, 1000)
+	limit, err := number(query, "limit", 100, 1, maxLetters)
 	if err == nil {
 		err = s.needDeadLetters()
 	}
@@ -56,18 +49,40 @@ func (s *Server) listDead(w http.ResponseWriter, r *http.Request) {
 	if err == nil && query.Get("after") != "" {
 		after, err = parseNumber(query.Get("after"))
 	}
+	var filter dispatch.Filter
+	if err == nil {
+		filter, err = deadFilter(query)
+	}
 	if err != nil {
 		s.fail(w, r, err)
 		return
 	}
-	list := s.o.DeadLetters.List(after, limit)
+	list := s.o.DeadLetters.Find(filter, after, limit)
 	if list == nil {
 		list = []dispatch.DeadLetter{}
 	}
 	s.answer(w, http.StatusOK, struct {
 		DeadLetters []dispatch.DeadLetter `json:"dead_letters"`
 		Open        int                   `json:"open"`
-	}{list, s.o.DeadLetters.Open()})
+		Matched     int                   `json:"matched"`
+	}{list, s.o.DeadLetters.Count(dispatch.Filter{}), s.o.DeadLetters.Count(filter)})
+}
+
+// deadFilter reads a filter from an address.
+func deadFilter(query url.Values) (dispatch.Filter, error) {
+	f := dispatch.Filter{Type: query.Get("type"), Reason: query.Get("reason"), Target: query.Get("target")}
+	for name, to := range map[string]*time.Time{"since": &f.Since, "until": &f.Until} {
+		text := query.Get(name)
+		if text == "" {
+			continue
+		}
+		at, err := bloodbank.ParseTimestamp(text)
+		if err != nil {
+			return f, bloodbank.Errorf(bloodbank.CodeInvalid, "%s must be a time like 2026-01-27T10:00:00Z, not %q", name, short(text))
+		}
+		*to = at
+	}
+	return f, nil
 }
 
 func (s *Server) deadLetter(w http.ResponseWriter, r *http.Request) {
@@ -82,73 +97,6 @@ func (s *Server) deadLetter(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.answer(w, http.StatusOK, letter)
-}
-
-func (s *Server) redriveOne(w http.ResponseWriter, r *http.Request) {
-	n, err := s.readNumber(r)
-	if err != nil {
-		s.fail(w, r, err)
-		return
-	}
-	ctx, cancel := context.WithTimeout(r.Context(), redriveTimeout)
-	defer cancel()
-	if err := s.o.DeadLetters.Redrive(ctx, n); err != nil {
-		s.fail(w, r, err)
-		return
-	}
-	s.answer(w, http.StatusOK, redriven{Number: n, OK: true})
-}
-
-// redriveMany sends several again; each has its own outcome.
-func (s *Server) redriveMany(w http.ResponseWriter, r *http.Request) {
-	numbers, err := s.readNumbers(r)
-	if err != nil {
-		s.fail(w, r, err)
-		return
-	}
-	ctx, cancel := context.WithTimeout(r.Context(), redriveTimeout)
-	defer cancel()
-	results := make([]redriven, len(numbers))
-	slots := make(chan struct{}, redriveAtOnce)
-	var wg sync.WaitGroup
-	for i, n := range numbers {
-		slots <- struct{}{} // each Redrive ends with ctx, so this does not block for long
-		wg.Go(func() {
-			defer func() { <-slots }()
-			results[i] = redriven{Number: n, OK: true}
-			if err := s.o.DeadLetters.Redrive(ctx, n); err != nil {
-				results[i] = redriven{Number: n, Error: s.known(w, r, err)}
-			}
-		})
-	}
-	wg.Wait()
-	s.answer(w, http.StatusOK, struct {
-		Results []redriven `json:"results"`
-	}{results})
-}
-
-func (s *Server) readNumbers(r *http.Request) ([]uint64, error) {
-	if err := s.needDeadLetters(); err != nil {
-		return nil, err
-	}
-	if _, err := mediaType(r, mediaJSON); err != nil {
-		return nil, err
-	}
-	b, err := s.readBody(r)
-	if err != nil {
-		return nil, err
-	}
-	defer s.release(b)
-	var request struct {
-		Numbers []uint64 `json:"numbers"`
-	}
-	if err := json.Unmarshal(b.buf.Bytes(), &request); err != nil {
-		return nil, bloodbank.Errorf(bloodbank.CodeInvalid, `the body must be {"numbers":[…]}: %w`, err)
-	}
-	if n := len(request.Numbers); n == 0 || n > maxRedrive {
-		return nil, bloodbank.Errorf(bloodbank.CodeInvalid, `the body must be {"numbers":[…]} with 1 to %d numbers, not %d`, maxRedrive, n)
-	}
-	return request.Numbers, nil
 }
 
 func (s *Server) readNumber(r *http.Request) (uint64, error) {

@@ -33,6 +33,7 @@ func (s *Server) routes() []route {
 		{"GET /dlq/{number}", s.deadLetter},
 		{"POST /dlq/{number}/redrive", s.redriveOne},
 		{"POST /dlq/redrive", s.redriveMany},
+		{"POST /dlq/discard", s.discard},
 		{"GET /healthz", s.healthz},
 		{"GET /readyz", s.readyz},
 		{"GET /status", s.status},
