@@ -76,7 +76,7 @@ func onePerNode(ctx context.Context, c *goredis.Client, from bloodbank.EventID, 
 			if err != nil && err != goredis.Nil {
 				return 0, err
 			}
-			next = readForward(value)
+			next = readForward([]byte(value))
 		} else {
 			members, err := c.SMembers(ctx, reverseKey(id)).Result()
 			if err != nil {

@@ -204,7 +204,7 @@ func (g *graph) nodes(ctx context.Context, lines string) ([]correlation.Node, er
 	for i, v := range values {
 		from := len(parents)
 		parents = appendForward(parents, v)
-		nodes[i].Known, nodes[i].Parents = v != "", parents[from:len(parents):len(parents)]
+		nodes[i].Known, nodes[i].Parents = v != nil, parents[from:len(parents):len(parents)]
 	}
 	return nodes, nil
 }

@@ -24,7 +24,7 @@ func (t *Tracker) Parents(ctx context.Context, id bloodbank.EventID) ([]bloodban
 	if err != nil {
 		return nil, err
 	}
-	if values[0] != "" {
+	if values[0] != nil {
 		return readForward(values[0]), nil
 	}
 	known, err := t.lookup(ctx, []bloodbank.EventID{id})
@@ -44,7 +44,7 @@ func (t *Tracker) Metadata(ctx context.Context, id bloodbank.EventID) (json.RawM
 	var object struct {
 		Metadata json.RawMessage `json:"metadata"`
 	}
-	if json.Unmarshal([]byte(values[0]), &object) != nil || len(object.Metadata) == 0 {
+	if json.Unmarshal(values[0], &object) != nil || len(object.Metadata) == 0 {
 		return nil, bloodbank.Errorf(bloodbank.CodeNotFound, "nothing is known about the causes of event %s", id)
 	}
 	return object.Metadata, nil

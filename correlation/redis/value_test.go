@@ -24,3 +24,16 @@ func TestParseID(t *testing.T) {
 		}
 	})
 }
+
+func TestAppendStrings(t *testing.T) {
+	t.Parallel()
+	values, err := appendStrings(nil, []byte("*4\r\n$2\r\nab\r\n$-1\r\n$0\r\n\r\n$4\r\nc\r\nd\r\n"))
+	if err != nil || len(values) != 4 || string(values[0]) != "ab" || values[1] != nil || values[2] == nil || string(values[3]) != "c\r\nd" {
+		t.Errorf("%q, %v", values, err)
+	}
+	for _, bad := range []string{"", "*", "*x\r\n", "*1\r\n", "*1\r\n:5\r\n", "*1\r\n$5\r\nab\r\n", "*1\r\n$2\r\nab\r\n$1\r\nc\r\n", "*-1\r\n", "$2\r\nab\r\n", "*1\r\n$99999999999999999999\r\nab\r\n"} {
+		if values, err := appendStrings(nil, []byte(bad)); err == nil {
+			t.Errorf("%q was read as %q", bad, values)
+		}
+	}
+}

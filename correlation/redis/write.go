@@ -99,13 +99,11 @@ func (t *Tracker) add(ctx context.Context, links []Link) error {
 	return nil
 }
 
-func (t *Tracker) addOne(ctx context.Context, p goredis.Pipeliner, l Link, before string, at time.Time) {
+func (t *Tracker) addOne(ctx context.Context, p goredis.Pipeliner, l Link, before []byte, at time.Time) {
 	child := l.Child.String()
-	if before != "" {
-		for _, old := range readForward(before) {
-			if !slices.Contains(l.Parents, old) {
-				p.SRem(ctx, reverseKey(old), child)
-			}
+	for _, old := range readForward(before) {
+		if !slices.Contains(l.Parents, old) {
+			p.SRem(ctx, reverseKey(old), child)
 		}
 	}
 	p.SetEx(ctx, forwardKey(l.Child), forwardValue(l.Parents, at, l.Metadata), t.o.TTL)
@@ -128,39 +126,6 @@ func latest(links []Link) []Link {
 		}
 	}
 	return kept
-}
-
-// get returns the values of keys, "" for those that are not there. Keys that
-// hold something else than a string count as not there. It is one round trip.
-func (t *Tracker) get(ctx context.Context, keys []string) ([]string, error) {
-	if len(keys) == 0 {
-		return nil, nil
-	}
-	values := make([]string, 0, len(keys))
-	err := t.do(ctx, func(ctx context.Context, c *goredis.Client) error {
-		replies, err := c.Pipelined(ctx, func(p goredis.Pipeliner) error {
-			for chunk := range slices.Chunk(keys, keysPerCall) {
-				// Pointers, unlike strings, become arguments without a copy each.
-				args := make([]any, 1, len(chunk)+1)
-				args[0] = "mget"
-				for i := range chunk {
-					args = append(args, &chunk[i])
-				}
-				if err := p.Process(ctx, goredis.NewSliceCmd(ctx, args...)); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-		for _, r := range replies {
-			for _, v := range r.(*goredis.SliceCmd).Val() {
-				text, _ := v.(string)
-				values = append(values, text)
-			}
-		}
-		return err
-	})
-	return values, err
 }
 
 // abortedBy returns why a transaction was not begun.
