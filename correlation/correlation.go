@@ -84,6 +84,8 @@ type Chain struct {
 	// Truncated says that MaxDepth or MaxNodes cut the walk.
 	Truncated bool `json:"truncated"`
 	Cyclic    bool `json:"cyclic,omitempty"`
+	// Lost says that the tracker is a copy which knows that it has lost links.
+	Lost bool `json:"-"`
 }
 
 // Tracker answers questions of cause. All methods are safe for concurrent use.

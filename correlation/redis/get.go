@@ -42,7 +42,7 @@ func (t *Tracker) get(ctx context.Context, keys []string) ([][]byte, error) {
 		return err
 	})
 	if err == nil && len(values) != len(keys) {
-		err = fmt.Errorf("Redis answers with %d values for %d keys", len(values), len(keys))
+		err = fmt.Errorf("an answer of Redis has %d values for %d keys", len(values), len(keys))
 	}
 	return values, err
 }
@@ -71,7 +71,7 @@ func appendStrings(values [][]byte, reply []byte) ([][]byte, error) {
 		values, rest = append(values, rest[:size:size]), rest[size+2:]
 	}
 	if !ok || len(rest) > 0 {
-		return values, fmt.Errorf("Redis answers with something else than an array of strings: %.40q", reply)
+		return values, fmt.Errorf("an answer of Redis is no array of strings: %.40q", reply)
 	}
 	return values, nil
 }

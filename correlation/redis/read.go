@@ -98,7 +98,7 @@ func (t *Tracker) Chain(ctx context.Context, id bloodbank.EventID, d correlation
 	if err != nil {
 		return correlation.Chain{}, err
 	}
-	chain.Truncated = chain.Truncated || missing && d == correlation.Ancestors
+	chain.Lost, chain.Truncated = missing, chain.Truncated || missing && d == correlation.Ancestors
 	chain.Cyclic = correlation.Sort(chain.Nodes)
 	return chain, nil
 }
@@ -113,7 +113,8 @@ func (t *Tracker) alone(ctx context.Context, id bloodbank.EventID, d correlation
 		return correlation.Chain{}, err
 	}
 	n := known[id]
-	return correlation.Chain{Start: id, Direction: d, Nodes: []correlation.Node{n}, Truncated: d == correlation.Ancestors && len(n.Parents) > 0}, nil
+	lost := len(n.Parents) > 0
+	return correlation.Chain{Start: id, Direction: d, Nodes: []correlation.Node{n}, Truncated: lost && d == correlation.Ancestors, Lost: lost}, nil
 }
 
 func (t *Tracker) lookup(ctx context.Context, ids []bloodbank.EventID) (map[bloodbank.EventID]correlation.Node, error) {
