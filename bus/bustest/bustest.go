@@ -57,6 +57,7 @@ func Run(t *testing.T, h Harness) {
 		groups []string
 	}{
 		{"round trip keeps every byte", roundTrip, nil},
+		{"encoding survives the trip", encoding, nil},
 		{"order of publishing", order, nil},
 		{"large and too large", sizes, nil},
 		{"refuses what cannot be sent", rejects, nil},

@@ -161,9 +161,7 @@ func poison(t *testing.T, b Broker) {
 	inOrder(t, collect(t, b, bus.Consumer{Group: "healthy"}, 50), 0, 50)
 	receive(t, tried) // it goes on trying
 	bad.end(t)
-	if n, err := b.Lag(within(t), "poisoned"); err != nil || n != 50 {
-		t.Errorf("lag of the poisoned group: %d, %v; want 50", n, err)
-	}
+	demandLag(t, b, "poisoned", 50)
 }
 
 func noLinger(t *testing.T, b Broker) {
@@ -184,23 +182,9 @@ func noLinger(t *testing.T, b Broker) {
 }
 
 func lag(t *testing.T, b Broker) {
-	// A broker may count a moment after its confirm.
 	demand := func(want uint64) {
 		t.Helper()
-		ctx := within(t)
-		tick := time.NewTicker(5 * time.Millisecond)
-		defer tick.Stop()
-		for {
-			n, err := b.Lag(ctx, "reader")
-			if err == nil && n == want {
-				return
-			}
-			select {
-			case <-tick.C:
-			case <-ctx.Done():
-				t.Fatalf("lag is %d, %v; want %d", n, err, want)
-			}
-		}
+		demandLag(t, b, "reader", want)
 	}
 	demand(0)
 	publish(t, b, messages(t, 40)...)
@@ -221,6 +205,26 @@ func lag(t *testing.T, b Broker) {
 	demand(0)
 	publish(t, b, message(t, 40))
 	demand(1)
+}
+
+// demandLag waits for a lag; a broker may count a moment after its confirm.
+func demandLag(t testing.TB, d Driver, group string, want uint64) {
+	t.Helper()
+	ctx := within(t)
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for last, lastErr := uint64(0), error(nil); ; {
+		n, err := d.Lag(ctx, group)
+		if err == nil && n == want {
+			return
+		}
+		select {
+		case <-tick.C:
+			last, lastErr = n, err
+		case <-ctx.Done():
+			t.Fatalf("lag of group %s is %d, %v; want %d", group, last, lastErr, want)
+		}
+	}
 }
 
 func closeConsuming(t *testing.T, b Broker) {

@@ -2,6 +2,7 @@ package bustest
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
 	"errors"
 	"sync"
@@ -42,6 +43,33 @@ func roundTrip(t *testing.T, b Broker) {
 		}
 		if g.Attempt != 1 {
 			t.Errorf("first delivery says attempt %d", g.Attempt)
+		}
+	}
+}
+
+// encoding: packed data arrives as it was, and says how it is packed; plain data
+// that follows does not inherit it.
+func encoding(t *testing.T, b Broker) {
+	var packed bytes.Buffer
+	w := gzip.NewWriter(&packed)
+	if _, err := w.Write(bytes.Repeat([]byte(`{"payload":{}}`), 1000)); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	var sent []bus.Message
+	for i := range 6 {
+		m := message(t, i)
+		if i%2 == 0 {
+			m.Data, m.Encoding = packed.Bytes(), "gzip"
+		}
+		sent = append(sent, m)
+	}
+	publish(t, b, sent...)
+	for i, g := range collect(t, b, bus.Consumer{Group: "reader"}, len(sent)) {
+		if want := sent[i]; g.ID != want.ID || g.Encoding != want.Encoding || !bytes.Equal(g.Data, want.Data) {
+			t.Errorf("message %d came with encoding %q and %d bytes, sent with %q and %d", i, g.Encoding, len(g.Data), want.Encoding, len(want.Data))
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"golang.org/x/sys/unix"
 
 	"github.com/33god/bloodbank"
@@ -25,6 +26,10 @@ func playPart(what string) int {
 		err = publishForEver(dir)
 	case "full":
 		err = fillUp(dir)
+	case "nats-server":
+		err = serveNATS(dir)
+	case "consume":
+		err = consumeAndHang(dir)
 	default:
 		err = errors.New("no such part")
 	}
@@ -117,4 +122,43 @@ func fillUp(dir string) error {
 	}
 	fmt.Println("back")
 	return b.Close(ctx)
+}
+
+// serveNATS is a NATS server of the version that is embedded, as a process of its
+// own.
+func serveNATS(config string) error {
+	o, err := server.ProcessConfigFile(config)
+	if err != nil {
+		return err
+	}
+	o.NoSigs = true
+	s, err := server.NewServer(o)
+	if err != nil {
+		return err
+	}
+	s.ConfigureLogger()
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	s.Start()
+	<-ctx.Done()
+	s.Shutdown()
+	s.WaitForShutdown()
+	return nil
+}
+
+// consumeAndHang joins the group "shared" at a URL, prints what it gets, and never
+// acknowledges it.
+func consumeAndHang(url string) error {
+	ctx := context.Background()
+	b, err := Dial(ctx, DialOptions{URL: url})
+	if err != nil {
+		return err
+	}
+	c := bus.Consumer{Group: "shared", MaxBatch: 5, AckWait: 2 * time.Second}
+	return b.Consume(ctx, c, func(ctx context.Context, batch []bus.Delivery) error {
+		for _, d := range batch {
+			fmt.Println(d.ID)
+		}
+		select {}
+	})
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -20,8 +19,16 @@ const (
 	retryLimit = 5 * time.Second
 )
 
-// groupName is what a durable consumer may be called.
-var groupName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,128}$`)
+// validGroup says whether a durable consumer may be called that.
+func validGroup(name string) bool {
+	for _, c := range []byte(name) {
+		letter := 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
+		if !letter && c != '_' && c != '-' {
+			return false
+		}
+	}
+	return 0 < len(name) && len(name) <= 128
+}
 
 // Consume hands the group's messages to handle; see bus.Subscriber.
 //
@@ -29,10 +36,12 @@ var groupName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,128}$`)
 // given back to the broker: a broker would deliver later messages meanwhile,
 // and the order would be lost. Only this group waits. A handler may take as
 // long as it likes; Consumer.AckWait plays no part in an embedded bus, because
-// nobody else could take the batch over.
+// nobody else could take the batch over. With servers elsewhere the driver gives
+// signs of life for it, and loses the batch to another process only when it is
+// cut off from the servers for that long.
 func (b *Bus) Consume(ctx context.Context, c bus.Consumer, handle func(context.Context, []bus.Delivery) error) error {
-	if !groupName.MatchString(c.Group) {
-		return fmt.Errorf("jetstream: invalid group %q: use letters, digits, _ and -", c.Group)
+	if !validGroup(c.Group) {
+		return fmt.Errorf("jetstream: invalid group %q: use 1 to 128 letters, digits, _ and -", c.Group)
 	}
 	if c.MaxBatch <= 0 {
 		c.MaxBatch = defaultBatch
@@ -75,7 +84,7 @@ func (b *Bus) join(c bus.Consumer) (*lane, error) {
 		} else {
 			after = l.over
 		}
-		l = newLane(b, c.Group, c.MaxBatch, after)
+		l = newLane(b, c, after)
 		b.lanes[c.Group] = l
 	}
 	l.users++
@@ -165,7 +174,10 @@ func (l *lane) deliver(ctx context.Context, batch []entry, handle func(context.C
 		}
 		err := handle(ctx, out)
 		if err == nil {
-			return l.ack(batch[len(batch)-1])
+			return l.ack(batch)
+		}
+		if l.outlived() {
+			return errOutlived
 		}
 		wait := backoff(n, retryBase, retryLimit)
 		if ctx.Err() == nil {

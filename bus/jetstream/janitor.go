@@ -31,9 +31,21 @@ func (b *Bus) purge(ctx context.Context, then time.Time) (uint64, error) {
 	if err != nil {
 		return 0, fmt.Errorf("jetstream: purge: %w", err)
 	}
-	floor, err := ackedBelow(ctx, s, b.opts.KeepFor)
-	if err != nil || floor == 0 {
+	floor, complete, err := ackedBelow(ctx, s, b.opts.KeepFor)
+	if err != nil {
 		return 0, err
+	}
+	info := s.CachedInfo()
+	if b.far != nil {
+		for _, w := range warnings(info.Config, info.State, floor, time.Now()) {
+			b.opts.Logger.Warn("the stream nears a limit", "stream", Stream, "what", w)
+		}
+		if info.Config.Description != madeByUs {
+			return 0, nil // its owner decides what goes
+		}
+	}
+	if floor == 0 || !complete {
+		return 0, nil
 	}
 	young, err := b.firstSince(ctx, then)
 	if err != nil {
@@ -50,10 +62,10 @@ func (b *Bus) purge(ctx context.Context, then time.Time) (uint64, error) {
 }
 
 // ackedBelow is the first sequence that some durable consumer has not
-// acknowledged; 0 when there is none, or one of needed is missing.
-func ackedBelow(ctx context.Context, s jetstream.Stream, needed []string) (uint64, error) {
+// acknowledged, 0 when there is none; complete says that all of needed are there.
+func ackedBelow(ctx context.Context, s jetstream.Stream, needed []string) (floor uint64, complete bool, err error) {
 	list := s.ListConsumers(ctx)
-	floor, seen := uint64(0), []string(nil)
+	var seen []string
 	for info := range list.Info() {
 		if info.Config.Durable == "" {
 			continue
@@ -65,14 +77,14 @@ func ackedBelow(ctx context.Context, s jetstream.Stream, needed []string) (uint6
 		seen = append(seen, info.Config.Durable)
 	}
 	if err := list.Err(); err != nil && !errors.Is(err, jetstream.ErrEndOfData) {
-		return 0, fmt.Errorf("jetstream: purge: %w", err)
+		return 0, false, fmt.Errorf("jetstream: purge: %w", err)
 	}
 	for _, group := range needed {
 		if !slices.Contains(seen, group) {
-			return 0, nil
+			return floor, false, nil
 		}
 	}
-	return floor, nil
+	return floor, true, nil
 }
 
 // firstSince is the sequence of the first message stored at or after then. A

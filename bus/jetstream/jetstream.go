@@ -25,12 +25,13 @@ type Bus struct {
 	js     jetstream.JetStream
 	pub    *publisher
 	server *embedded // nil when the server is elsewhere
+	far    *remote   // nil when it is embedded
 
 	gone   chan struct{} // the connection is closed and its callbacks are over
 	sick   chan struct{} // one token: the server no longer stores
 	ctx    context.Context
 	cancel context.CancelFunc
-	own    sync.WaitGroup // janitor and healer
+	own    sync.WaitGroup // janitor, and healer or tender
 
 	mu      sync.Mutex
 	lanes   map[string]*lane
@@ -55,76 +56,80 @@ func Open(ctx context.Context, o Options) (*Bus, error) {
 	if err != nil {
 		return nil, err
 	}
-	b, err := connect(ctx, o, srv, nats.InProcessServer(srv))
+	b := newBus(ctx, o)
+	b.server = srv
+	err = b.connect(
+		nats.InProcessServer(srv),
+		nats.ReconnectWait(20*time.Millisecond),
+		nats.ReconnectJitter(20*time.Millisecond, time.Second))
 	if err != nil {
 		return nil, errors.Join(err, srv.stop())
 	}
+	start, cancel := context.WithTimeout(ctx, o.StartTimeout)
+	defer cancel()
+	if err := ensureStream(start, b.js, b.opts); err != nil {
+		return nil, errors.Join(err, b.Close(ctx))
+	}
 	b.own.Go(b.heal)
-	return b, nil
-}
-
-// connect makes a Bus over any server: it is all that a driver for a server
-// elsewhere needs besides its address and credentials.
-func connect(ctx context.Context, o Options, srv *embedded, where ...nats.Option) (*Bus, error) {
-	b := &Bus{
-		opts: o, server: srv, lanes: map[string]*lane{}, idle: make(chan struct{}),
-		gone: make(chan struct{}), sick: make(chan struct{}, 1),
-	}
-	// Its owner is Close, not the caller of Open, whose ctx may end earlier.
-	b.ctx, b.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	conn, err := nats.Connect("", append(where,
-		nats.Name("bb"),
-		nats.MaxReconnects(-1),
-		nats.ReconnectWait(20*time.Millisecond),
-		nats.ReconnectJitter(20*time.Millisecond, time.Second),
-		// Nothing is kept to be sent after a reconnect: it would overtake what
-		// the owner of the log sends again.
-		nats.ReconnectBufSize(-1),
-		nats.FlusherTimeout(o.ConfirmTimeout),
-		nats.DisconnectErrHandler(func(*nats.Conn, error) { b.disconnected() }),
-		nats.ClosedHandler(func(*nats.Conn) { close(b.gone) }),
-		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
-			o.Logger.Warn("bus connection", "err", err)
-		}),
-	)...)
-	if err != nil {
-		b.cancel()
-		return nil, fmt.Errorf("jetstream: cannot connect: %w", err)
-	}
-	b.conn = conn
-	if err := b.setUp(ctx); err != nil {
-		b.cancel()
-		conn.Close()
-		<-b.gone
-		return nil, err
-	}
 	b.own.Go(b.janitor)
 	return b, nil
 }
 
-func (b *Bus) setUp(ctx context.Context) error {
-	var err error
-	if b.js, err = jetstream.New(b.conn); err != nil {
+func newBus(ctx context.Context, o Options) *Bus {
+	b := &Bus{
+		opts: o, lanes: map[string]*lane{}, idle: make(chan struct{}),
+		gone: make(chan struct{}), sick: make(chan struct{}, 1),
+	}
+	// Its owner is Close, not the caller of Open, whose ctx may end earlier.
+	b.ctx, b.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	return b
+}
+
+// connect is the same for every server; where says which one.
+func (b *Bus) connect(where ...nats.Option) error {
+	conn, err := nats.Connect("", append(where,
+		nats.Name("bb"),
+		nats.MaxReconnects(-1),
+		// Nothing is kept to be sent after a reconnect: it would overtake what
+		// the owner of the log sends again.
+		nats.ReconnectBufSize(-1),
+		nats.FlusherTimeout(b.opts.ConfirmTimeout),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { b.disconnected(err) }),
+		nats.ClosedHandler(func(*nats.Conn) { close(b.gone) }),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { b.complained(err) }),
+	)...)
+	if err != nil {
+		b.cancel()
+		return fmt.Errorf("jetstream: cannot connect: %w", err)
+	}
+	b.conn = conn
+	b.js, err = jetstream.New(conn)
+	if err == nil {
+		var pub *publisher
+		pub, err = newPublisher(conn, b.opts, b.reportSick)
+		b.mu.Lock()
+		b.pub = pub
+		b.mu.Unlock()
+	}
+	if err != nil {
+		b.cancel()
+		conn.Close()
+		<-b.gone
 		return fmt.Errorf("jetstream: cannot use the connection: %w", err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, b.opts.StartTimeout)
-	defer cancel()
-	if err := ensureStream(ctx, b.js, b.opts); err != nil {
-		return err
-	}
-	pub, err := newPublisher(b.conn, b.opts, b.reportSick)
-	if err != nil {
-		return err
-	}
-	b.mu.Lock()
-	b.pub = pub
-	b.mu.Unlock()
 	return nil
 }
 
 // Publish sends m; see bus.Publisher. Messages over MaxMessage, without an id or
-// with a type that cannot be a subject are refused with bus.ErrRejected.
+// with a type that cannot be a subject are refused with bus.ErrRejected. Without
+// a connection to servers elsewhere, or while their stream is not fit, it fails
+// at once and says why.
 func (b *Bus) Publish(ctx context.Context, m bus.Message, done func(error)) error {
+	if b.far != nil {
+		if err := b.far.now(); err != nil && !b.isClosed() {
+			return err
+		}
+	}
 	return b.pub.publish(ctx, m, done)
 }
 
@@ -134,7 +139,7 @@ func (b *Bus) Features() bus.Features {
 	f := bus.Features{
 		Name:            "embedded JetStream",
 		Window:          b.opts.Window,
-		MaxMessage:      b.opts.MaxMessage,
+		MaxMessage:      int(b.pub.maxData.Load()),
 		SafeDelay:       2*b.opts.SyncInterval + 500*time.Millisecond,
 		Deduplicates:    true,
 		DuplicateWindow: b.opts.DuplicateWindow,
@@ -144,16 +149,25 @@ func (b *Bus) Features() bus.Features {
 	if b.opts.SyncAlways {
 		f.SafeDelay = 0
 	}
-	if b.server == nil {
+	if b.far != nil {
 		f.Name = "NATS JetStream"
+		f.SafeDelay = b.far.opts.safeDelay()
+		if found := b.far.found(); found.Name != "" {
+			f.DuplicateWindow = found.Duplicates
+		}
 	}
 	return f
 }
 
-// Check asks the server for its stream.
+// Check asks the server for its stream. For servers elsewhere it also says why
+// there is no connection, what is wrong with the stream, or which permission was
+// missed of late.
 func (b *Bus) Check(ctx context.Context) error {
 	if b.isClosed() {
 		return bus.ErrClosed
+	}
+	if b.far != nil {
+		return b.checkFar(ctx)
 	}
 	if _, err := b.js.Stream(ctx, Stream); err != nil {
 		return fmt.Errorf("jetstream: the server does not answer for its stream: %w", err)
@@ -228,7 +242,10 @@ func (b *Bus) isClosed() bool {
 }
 
 // disconnected runs on the connection's callback goroutine.
-func (b *Bus) disconnected() {
+func (b *Bus) disconnected(why error) {
+	if b.far != nil {
+		b.far.lost(why)
+	}
 	b.mu.Lock()
 	pub := b.pub
 	var lanes []*lane
@@ -241,6 +258,14 @@ func (b *Bus) disconnected() {
 	}
 	for _, l := range lanes {
 		l.fail(errDisconnected)
+	}
+}
+
+// complained runs on the connection's callback goroutine.
+func (b *Bus) complained(err error) {
+	b.opts.Logger.Warn("bus connection", "err", err)
+	if b.far != nil {
+		b.farComplained(err)
 	}
 }
 

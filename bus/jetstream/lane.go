@@ -30,12 +30,12 @@ var errSilent = errors.New("jetstream: the server does not answer a request for 
 // lane is the way of a group's messages through this process. All members of
 // the group share it and take turns, one batch at a time, so the order holds
 // and one acknowledgement (AckAll) stands for a whole batch. Several processes
-// could not share a group that way: one's acknowledgement would cover messages
-// that another still has in hand.
+// cannot share a group that way: one's acknowledgement would cover messages that
+// another still has in hand. For servers elsewhere see keep.go.
 //
 // While a batch is in the handler's hands the next one is already fetched and
-// decoded. The server never delivers a message a second time by itself (its ack
-// wait is endless): the process that holds the messages is the one that holds
+// decoded. An embedded server never delivers a message a second time by itself (its
+// ack wait is endless): the process that holds the messages is the one that holds
 // the server. After a crash or a lost connection the lane resets the consumer
 // to its last acknowledgement and starts from there.
 type lane struct {
@@ -46,6 +46,7 @@ type lane struct {
 	users int           // guarded by Bus.mu
 	after chan struct{} // closed once an earlier lane of the group has stopped
 	over  chan struct{} // closed once this one has
+	keep  *keeper       // nil with an embedded server
 
 	lastAck string // the last acknowledgement sent, perhaps not yet seen; held by the turn
 
@@ -67,11 +68,15 @@ type entry struct {
 	ack      string // where to acknowledge it
 }
 
-func newLane(b *Bus, group string, batch int, after chan struct{}) *lane {
-	return &lane{
-		b: b, group: group, batch: batch, after: after, over: make(chan struct{}),
+func newLane(b *Bus, c bus.Consumer, after chan struct{}) *lane {
+	l := &lane{
+		b: b, group: c.Group, batch: c.MaxBatch, after: after, over: make(chan struct{}),
 		turn: make(chan struct{}, 1), ready: make(chan struct{}, 1),
 	}
+	if b.far != nil {
+		l.keep = newKeeper(c.AckWait, b.far.opts.ackWait)
+	}
+	return l
 }
 
 func (l *lane) wake() {
@@ -85,6 +90,9 @@ func (l *lane) fail(err error) {
 	l.mu.Lock()
 	if l.sub != nil && l.broken == nil {
 		l.broken = err
+		if l.keep != nil {
+			l.keep.brokenAt = time.Now()
+		}
 	}
 	l.mu.Unlock()
 	l.wake()
@@ -100,6 +108,9 @@ func (l *lane) start(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, apiTimeout)
 	defer cancel()
+	if l.keep != nil {
+		return l.startFar(ctx)
+	}
 	_, err := l.b.js.CreateOrUpdateConsumer(ctx, Stream, jetstream.ConsumerConfig{
 		Durable:       l.group,
 		DeliverPolicy: jetstream.DeliverAllPolicy,
@@ -115,6 +126,11 @@ func (l *lane) start(ctx context.Context) error {
 	if _, err := l.b.js.ResetConsumer(ctx, Stream, l.group); err != nil {
 		return fmt.Errorf("jetstream: cannot resume group %q: %w", l.group, err)
 	}
+	return l.listen()
+}
+
+// listen subscribes and asks for messages.
+func (l *lane) listen() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.inbox = l.b.conn.NewInbox() + "."
@@ -134,9 +150,13 @@ func (l *lane) start(ctx context.Context) error {
 // stop forgets all that is not acknowledged. The caller has the turn.
 func (l *lane) stop(ctx context.Context) {
 	l.mu.Lock()
-	sub := l.sub
+	sub, left := l.sub, l.buffer
 	l.sub, l.buffer, l.awaited = nil, nil, 0
 	l.mu.Unlock()
+	if l.keep != nil {
+		l.stopFar(ctx, sub, left)
+		return
+	}
 	if sub != nil {
 		_ = sub.Unsubscribe() // fails on a dead connection, where it is not needed
 	}
@@ -159,10 +179,11 @@ func (l *lane) ask() error {
 	}
 	l.request++
 	body, err := json.Marshal(struct {
-		Expires  time.Duration `json:"expires"`
-		Batch    int           `json:"batch"`
-		MaxBytes int           `json:"max_bytes"`
-	}{pullExpires, room, l.maxBytes()})
+		Expires   time.Duration `json:"expires"`
+		Batch     int           `json:"batch"`
+		MaxBytes  int           `json:"max_bytes"`
+		Heartbeat time.Duration `json:"idle_heartbeat,omitempty"`
+	}{pullExpires, room, l.maxBytes(), l.heartbeat()})
 	if err != nil {
 		return err
 	}
@@ -173,7 +194,13 @@ func (l *lane) ask() error {
 
 // maxBytes bounds what one request brings. It must hold the largest message, or
 // the group would never get past it.
-func (l *lane) maxBytes() int { return 2 * (l.b.opts.MaxMessage + headroom) }
+func (l *lane) maxBytes() int {
+	largest := l.b.opts.MaxMessage + headroom
+	if l.keep != nil {
+		largest = max(1<<20, int(l.b.conn.MaxPayload())+headroom)
+	}
+	return 2 * largest
+}
 
 // receive takes what the server sends: a message, or the end of a request.
 func (l *lane) receive(m *nats.Msg) {
@@ -184,8 +211,14 @@ func (l *lane) receive(m *nats.Msg) {
 	e := entry{bus.Delivery{Message: decode(m), Attempt: deliveries(m)}, m.Reply}
 	l.mu.Lock()
 	if l.sub != m.Sub || l.broken != nil {
+		if l.keep != nil && l.sub == nil {
+			l.keep.late = append(l.keep.late, e)
+		}
 		l.mu.Unlock()
 		return // of an earlier start: it comes again
+	}
+	if l.keep != nil {
+		l.asked = time.Now()
 	}
 	l.buffer = append(l.buffer, e)
 	l.awaited = max(l.awaited-1, 0)
@@ -215,6 +248,7 @@ func (l *lane) ended(m *nats.Msg) {
 		l.mu.Unlock()
 		return // of an earlier request
 	}
+	awaited := l.awaited
 	l.awaited = 0
 	var err error
 	switch {
@@ -223,7 +257,10 @@ func (l *lane) ended(m *nats.Msg) {
 	case status == "409" && (words == "Message Size Exceeds MaxBytes" || words == "Batch Completed"):
 		err = l.ask()
 	case status == "100":
-		// A heartbeat; we ask for none.
+		// A heartbeat: the request is still open.
+		l.awaited, l.asked = max(awaited, 1), time.Now()
+	case status == "409" && l.keep != nil && words == "Leadership Change":
+		err = l.ask()
 	default:
 		err = fmt.Errorf("jetstream: the server ended the request of group %q: %s %s", l.group, status, words)
 	}
@@ -236,7 +273,8 @@ func (l *lane) ended(m *nats.Msg) {
 // next waits for messages and takes at most limit of them. The caller has the
 // turn. Nothing and no error means that ctx ended.
 func (l *lane) next(ctx context.Context, limit int) ([]entry, error) {
-	silent := time.NewTimer(pullLost)
+	lost := l.lostAfter()
+	silent := time.NewTimer(lost)
 	defer silent.Stop()
 	for {
 		batch, err := l.grab(limit)
@@ -248,7 +286,7 @@ func (l *lane) next(ctx context.Context, limit int) ([]entry, error) {
 			return nil, nil
 		case <-l.ready:
 		case <-silent.C:
-			silent.Reset(pullLost)
+			silent.Reset(lost)
 		}
 	}
 }
@@ -260,13 +298,16 @@ func (l *lane) grab(limit int) ([]entry, error) {
 	switch {
 	case l.broken != nil:
 		return nil, l.broken
-	case n == 0 && time.Since(l.asked) > pullLost:
+	case n == 0 && time.Since(l.asked) > l.lostAfter():
 		return nil, errSilent
 	case n == 0:
 		return nil, nil
 	}
 	batch := slices.Clone(l.buffer[:n])
 	l.buffer = slices.Delete(l.buffer, 0, n)
+	if l.keep != nil {
+		l.keep.hand = batch
+	}
 	return batch, l.ask()
 }
 
@@ -275,13 +316,20 @@ func (l *lane) grab(limit int) ([]entry, error) {
 func (l *lane) putBack(batch []entry) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.sub != nil && l.broken == nil {
+	if l.keep != nil {
+		l.keep.hand = nil
+	}
+	if l.sub != nil && (l.broken == nil || l.keep != nil) {
 		l.buffer = slices.Insert(l.buffer, 0, batch...)
 	}
 }
 
-// ack acknowledges e and with it all before. The caller has the turn.
-func (l *lane) ack(e entry) error {
-	l.lastAck = e.ack
-	return l.b.conn.Publish(e.ack, nil)
+// ack acknowledges a batch: by its last message, which stands for all before, or
+// each. The caller has the turn.
+func (l *lane) ack(batch []entry) error {
+	if l.keep != nil {
+		return l.ackEach(batch)
+	}
+	l.lastAck = batch[len(batch)-1].ack
+	return l.b.conn.Publish(l.lastAck, nil)
 }

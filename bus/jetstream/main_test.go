@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"go.uber.org/goleak"
+
+	"github.com/33god/bloodbank/internal/testenv"
 )
 
 // childEnv holds "<part> <dir>" in a process that plays a part for a test.
@@ -17,7 +19,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv(childEnv) != "" {
 		os.Exit(playPart(os.Getenv(childEnv)))
 	}
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(testenv.Main(m))
 }
 
 // child runs this binary in a part and returns its output, line by line.

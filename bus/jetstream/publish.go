@@ -36,7 +36,7 @@ type publisher struct {
 	conn    *nats.Conn
 	prefix  string // of reply subjects; then "<slot>-<turn>"
 	window  int
-	maxData int
+	maxData atomic.Int64 // the largest Message.Data
 	timeout time.Duration
 	stuck   func() // told when the server no longer confirms
 
@@ -65,21 +65,23 @@ type publisher struct {
 type slot struct {
 	reply    string // "" while idle
 	done     func(error)
+	kind     bloodbank.EventType
 	weight   int
 	deadline time.Time
 }
 
 func newPublisher(conn *nats.Conn, o Options, stuck func()) (*publisher, error) {
 	p := &publisher{
-		conn: conn, prefix: conn.NewInbox() + ".", window: o.Window, maxData: o.MaxMessage,
+		conn: conn, prefix: conn.NewInbox() + ".", window: o.Window,
 		timeout: o.ConfirmTimeout, stuck: stuck,
 		room: make(chan struct{}, o.Window), sending: make(chan struct{}, 1),
 		closing: make(chan struct{}), drained: make(chan struct{}),
 		slots: make([]slot, o.Window),
 		msg: nats.Msg{Header: nats.Header{
-			headerID: {""}, headerType: {contentType}, headerParent: {""},
+			headerID: {""}, headerType: {contentType}, headerParent: {""}, headerEncoding: {""},
 		}},
 	}
+	p.maxData.Store(int64(o.MaxMessage))
 	for i := range p.slots {
 		p.idle = append(p.idle, i)
 		p.room <- struct{}{}
@@ -108,7 +110,7 @@ func (p *publisher) publish(ctx context.Context, m bus.Message, done func(error)
 	if err := p.take(ctx, weight); err != nil {
 		return err
 	}
-	reply, ok := p.register(done, weight)
+	reply, ok := p.register(done, m.Type, weight)
 	if !ok {
 		p.give(weight)
 		return bus.ErrClosed
@@ -131,8 +133,11 @@ func (p *publisher) publish(ctx context.Context, m bus.Message, done func(error)
 
 // check refuses what no broker would ever take.
 func (p *publisher) check(m bus.Message) error {
-	if len(m.Data) > p.maxData {
-		return fmt.Errorf("%w: it has %d bytes, the limit is %d", bus.ErrRejected, len(m.Data), p.maxData)
+	if limit := p.maxData.Load(); int64(len(m.Data)) > limit {
+		return fmt.Errorf("%w: it has %d bytes, the limit is %d", bus.ErrRejected, len(m.Data), limit)
+	}
+	if strings.ContainsAny(m.Encoding, "\r\n") {
+		return fmt.Errorf("%w: its encoding %q cannot be a header", bus.ErrRejected, m.Encoding)
 	}
 	if m.ID.IsZero() {
 		return fmt.Errorf("%w: it has no event id", bus.ErrRejected)
@@ -169,7 +174,7 @@ func (p *publisher) give(weight int) {
 
 // register makes a reply subject that is used once only, so that a late or
 // double answer can never confirm another message.
-func (p *publisher) register(done func(error), weight int) (string, bool) {
+func (p *publisher) register(done func(error), kind bloodbank.EventType, weight int) (string, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.dead {
@@ -183,7 +188,7 @@ func (p *publisher) register(done func(error), weight int) (string, bool) {
 	b = strconv.AppendInt(b, int64(i), 36)
 	b = append(b, '-')
 	b = strconv.AppendUint(b, p.turn, 36)
-	p.slots[i] = slot{reply: string(b), done: done, weight: weight, deadline: time.Now().Add(p.timeout)}
+	p.slots[i] = slot{reply: string(b), done: done, kind: kind, weight: weight, deadline: time.Now().Add(p.timeout)}
 	return p.slots[i].reply, true
 }
 
@@ -216,6 +221,11 @@ func (p *publisher) fill(m bus.Message, reply string) {
 		delete(p.msg.Header, headerParent)
 	} else {
 		p.msg.Header[headerParent] = append(p.msg.Header[headerParent][:0], m.Parent.String())
+	}
+	if m.Encoding == "" {
+		delete(p.msg.Header, headerEncoding)
+	} else {
+		p.msg.Header[headerEncoding] = append(p.msg.Header[headerEncoding][:0], m.Encoding)
 	}
 }
 
@@ -291,6 +301,12 @@ func (p *publisher) sweep() {
 // confirm is gone for good.
 func (p *publisher) disconnected() {
 	p.fail(errDisconnected, func(slot) bool { return true })
+}
+
+// denied fails what the server will never answer, because the user may not
+// publish to that subject.
+func (p *publisher) denied(subject string, err error) {
+	p.fail(err, func(s slot) bool { return SubjectPrefix+string(s.kind) == subject })
 }
 
 // fail reports err for each waiting message that is meant and returns how many.

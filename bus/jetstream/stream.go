@@ -24,6 +24,8 @@ const (
 	headerParent = "Bb-Parent"
 	headerType   = "Content-Type"
 	contentType  = "application/json"
+	// headerEncoding holds Message.Encoding; it is absent for plain JSON.
+	headerEncoding = "Content-Encoding"
 
 	// Error codes of the server that ask for words of our own.
 	errCodeStreamOffline       = 10118
@@ -68,6 +70,7 @@ func decode(m *nats.Msg) bus.Message {
 	if parent := m.Header.Get(headerParent); parent != "" {
 		out.Parent, _ = bloodbank.ParseEventID(parent)
 	}
+	out.Encoding = m.Header.Get(headerEncoding)
 	return out
 }
 

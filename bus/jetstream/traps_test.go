@@ -206,11 +206,11 @@ func TestTrapLateConfirm(t *testing.T) {
 	if err := receive(t, results); !errors.Is(err, errUnconfirmed) {
 		t.Fatalf("after the deadline: %v", err)
 	}
-	first, _ := b.pub.register(func(error) {}, 1)
+	first, _ := b.pub.register(func(error) {}, "a.b.c", 1)
 	if _, ok := b.pub.resolve(first); !ok {
 		t.Fatal("the first was not waiting")
 	}
-	second, _ := b.pub.register(func(error) {}, 1)
+	second, _ := b.pub.register(func(error) {}, "a.b.c", 1)
 	if _, ok := b.pub.resolve(first); ok || first == second {
 		t.Errorf("%s confirmed %s", first, second)
 	}
