@@ -133,8 +133,12 @@ func (f frank) Response() string {
 	return f.Authentication.Response()
 }
 
-// close says goodbye within a moment and joins what is under way.
+// close says goodbye within a moment and joins what is under way. A broker that
+// blocks publishers does not answer, and each sign of life of it puts off the
+// deadline of the library.
 func (c *connection) close() {
+	stop := c.guard(closeGrace)
+	defer stop()
 	_ = c.CloseDeadline(time.Now().Add(closeGrace)) // it may be gone already
 	c.cut()
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"regexp"
 	"strconv"
 	"strings"
@@ -30,8 +31,12 @@ var (
 	errNacked      = errors.New("rabbitmq: the broker could not store the message")
 	errSlow        = errors.New("rabbitmq: the login took too long")
 	errStopped     = errors.New("rabbitmq: the question was given up")
+	errUnreadable  = errors.New("rabbitmq: the URL cannot be read")
 	errConnecting  = errors.New("rabbitmq: not connected yet")
 )
+
+// alien is what the library says of bytes that are not AMQP 0-9-1.
+var alien = regexp.MustCompile(`frame could not be parsed|frame size exceeds negotiated frame_max`)
 
 // tooLarge is how the broker refuses a message for its size.
 var tooLarge = regexp.MustCompile(`message size \d+ is larger than (?:configured )?max size (\d+)`)
@@ -59,29 +64,60 @@ func reason(err error) string {
 	return err.Error()
 }
 
+// The settings that people look for, with the variables that set them.
+const (
+	urlSetting      = "bus.url (BB_BUS or RABBIT_URL)"
+	exchangeSetting = "rabbit.exchange (EXCHANGE_NAME)"
+	queueSetting    = "bus.queue_type (BB_BUS_QUEUE_TYPE)"
+	caSetting       = "bus.ca (BB_BUS_CA)"
+	certSetting     = "bus.cert and bus.key (BB_BUS_CERT, BB_BUS_KEY)"
+)
+
 // explainConnect says why a connection could not be made, and which setting to
 // look at. silent: the broker hung up instead of answering.
 func (d *dialer) explainConnect(err error, user string, silent bool) error {
 	var said *amqp.Error
+	if errors.Is(err, amqp.ErrSASL) {
+		return refused(err, "%s offers none of our ways to log in; set auth_mechanism in %s", d.place, urlSetting)
+	}
+	if errors.As(err, &said) {
+		return d.explainLogin(err, said, user, silent)
+	}
+	return d.explainDial(err)
+}
+
+// explainDial is for what happens before the first word of AMQP.
+func (d *dialer) explainDial(err error) error {
 	var record tls.RecordHeaderError
 	var certificate *tls.CertificateVerificationError
 	var alert tls.AlertError
+	var remote *net.OpError // its Op is "remote error" for an alert of the other side
 	var file *fs.PathError
 	switch {
 	case errors.As(err, &record):
-		return refused(err, "%s does not speak TLS; use amqp:// in the URL, or the broker's TLS port", d.place)
+		return refused(err, "%s does not speak TLS; write amqp:// in %s, or the broker's TLS port", d.place, urlSetting)
 	case errors.As(err, &certificate):
-		return refused(err, "the certificate of %s is not trusted; set cacertfile (or server_name_indication) in the URL", d.place)
-	case errors.As(err, &alert):
-		return refused(err, "%s refuses the client's certificate; set certfile and keyfile in the URL", d.place)
+		return refused(err, "the certificate of %s is not trusted; name its authority in %s, or the host of the certificate in %s",
+			d.place, caSetting, urlSetting)
+	case errors.As(err, &alert), errors.As(err, &remote) && remote.Op == "remote error":
+		return refused(err, "%s refuses the TLS of this client, which may lack a certificate; set %s", d.place, certSetting)
 	case errors.As(err, &file):
-		return refused(err, "a TLS file named in the URL cannot be read")
-	case errors.Is(err, amqp.ErrSASL):
-		return refused(err, "%s offers none of our ways to log in; set auth_mechanism in the URL", d.place)
-	case !errors.As(err, &said):
-		return fmt.Errorf("rabbitmq: cannot connect to %s: %w", d.place, err)
+		return refused(err, "a TLS file named in %s cannot be read", urlSetting)
+	}
+	return fmt.Errorf("rabbitmq: cannot connect to %s; check that it runs there, or %s: %w", d.place, urlSetting, err)
+}
+
+// explainLogin is for what happens between the first word and the last of the
+// login.
+func (d *dialer) explainLogin(err error, said *amqp.Error, user string, silent bool) error {
+	switch {
+	case !said.Server && strings.Contains(said.Reason, "remote error: tls:"):
+		// With TLS 1.3 the verdict on a client's certificate comes after the handshake.
+		return refused(err, "%s refuses the TLS of this client, which may lack a certificate; set %s", d.place, certSetting)
+	case !said.Server && alien.MatchString(said.Reason):
+		return refused(err, "%s does not speak AMQP 0-9-1, so it is no RabbitMQ; check host and port (usually 5672) in %s", d.place, urlSetting)
 	case said.Code == amqp.AccessRefused && !said.Server && !silent:
-		return fmt.Errorf("rabbitmq: %s does not answer the login in time", d.place)
+		return d.noLogin(errors.New("no answer in time"))
 	case errors.Is(err, amqp.ErrVhost) && !said.Server:
 		return fmt.Errorf("rabbitmq: %s hung up before it opened the virtual host", d.place)
 	case said.Code == amqp.AccessRefused:
@@ -89,12 +125,63 @@ func (d *dialer) explainConnect(err error, user string, silent bool) error {
 		if user == "guest" {
 			hint = "; guest may log in from the broker's own machine only"
 		}
-		return refused(err, "%s does not let user %q in; check user and password in the URL%s", d.place, user, hint)
+		return refused(err, "%s does not let user %q in; check user and password in %s%s", d.place, user, urlSetting, hint)
 	case said.Code == amqp.NotAllowed && !strings.Contains(said.Reason, "limit"):
-		return refused(err, "user %q may not use virtual host %q of %s; check the path of the URL, "+
-			"or grant it with: rabbitmqctl set_permissions", user, d.uri.Vhost, d.place)
+		return refused(err, "user %q may not use virtual host %q of %s; check the path of %s, "+
+			"or grant it with: rabbitmqctl set_permissions", user, d.uri.Vhost, d.place, urlSetting)
+	case !said.Server:
+		return d.noLogin(err)
 	}
 	return fmt.Errorf("rabbitmq: %s broke off the login: %w", d.place, err)
+}
+
+// noLogin is for what takes connections and is silent, or hangs up: a broker
+// that just starts or stops does so too.
+func (d *dialer) noLogin(err error) error {
+	return fmt.Errorf("rabbitmq: %s takes connections but no login; if it does not just start, "+
+		"it is no RabbitMQ, or a TLS port that wants amqps://: check %s: %w", d.place, urlSetting, err)
+}
+
+// explainExchange says why the exchange could not be declared.
+func (o Options) explainExchange(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case code(err) == amqp.PreconditionFailed:
+		return refused(err, "exchange %q exists with other settings; it must be a durable topic exchange: "+
+			"name another one in %s, or delete it", o.Exchange, exchangeSetting)
+	case code(err) == amqp.AccessRefused:
+		return refused(err, "exchange %q (%s) is not there and the user may not make it; grant configure, write and read "+
+			"with: rabbitmqctl set_permissions", o.Exchange, exchangeSetting)
+	}
+	return fmt.Errorf("rabbitmq: cannot declare exchange %q: %w", o.Exchange, err)
+}
+
+// explainQueue says why a group's queue could not be declared.
+func (o Options) explainQueue(err error, queue string) error {
+	switch {
+	case err == nil:
+		return nil
+	case code(err) == amqp.PreconditionFailed:
+		return refused(err, "queue %q exists with other settings than those of a %s queue; set %s to what it is, "+
+			"or drain it and run: rabbitmqctl delete_queue %s", queue, o.QueueType, queueSetting, queue)
+	case code(err) == amqp.AccessRefused:
+		return refused(err, "queue %q is not there and the user may not make it; grant configure, write and read "+
+			"with: rabbitmqctl set_permissions", queue)
+	}
+	return fmt.Errorf("rabbitmq: cannot declare queue %q: %w", queue, err)
+}
+
+// explainBind says why a queue could not be bound.
+func (o Options) explainBind(err error, queue string) error {
+	switch {
+	case err == nil:
+		return nil
+	case code(err) == amqp.AccessRefused:
+		return refused(err, "the user may not bind queue %q to exchange %q; grant write on the queue and read on the exchange "+
+			"with: rabbitmqctl set_permissions", queue, o.Exchange)
+	}
+	return fmt.Errorf("rabbitmq: cannot bind queue %q: %w", queue, err)
 }
 
 // explainClose says why the broker closed a channel or a connection that was in
@@ -106,11 +193,15 @@ func (o Options) explainClose(err *amqp.Error) error {
 	case tooLarge.MatchString(err.Reason):
 		return &sizeError{limit: sizeLimit(err.Reason), cause: err}
 	case err.Code == amqp.AccessRefused:
-		return refused(err, "the user may not publish to exchange %q; grant write on it with: rabbitmqctl set_permissions", o.Exchange)
+		return o.explainWrite(err)
 	case err.Code == amqp.NotFound:
 		return fmt.Errorf("rabbitmq: exchange %q is gone; it is declared again: %w", o.Exchange, err)
 	}
 	return fmt.Errorf("rabbitmq: connection lost before the confirm; the message may be stored, send it again with the same id: %w", err)
+}
+
+func (o Options) explainWrite(err error) error {
+	return refused(err, "the user may not publish to exchange %q (%s); grant write on it with: rabbitmqctl set_permissions", o.Exchange, exchangeSetting)
 }
 
 // sizeError ends a session because one of its messages was too large.

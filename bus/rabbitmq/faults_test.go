@@ -245,6 +245,32 @@ func TestTrapBlockedPublishersStillConsume(t *testing.T) {
 	confirm(t, b, 1)
 }
 
+// A blocked broker does not answer a goodbye, but goes on with its signs of life.
+func TestTrapCloseWhileBlocked(t *testing.T) {
+	r := testenv.RabbitMQ(t)
+	o := impatient(r.URL())
+	b, err := Open(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Block()
+	defer r.Unblock()
+	under := send(t, b, newMessage(t))
+	until(t, "Check to say blocked", func() bool { return errors.Is(b.Check(t.Context()), ErrBlocked) })
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	began := time.Now()
+	if err := b.Close(ctx); err != nil {
+		t.Error(err)
+	}
+	if took := time.Since(began); took > 10*closeGrace {
+		t.Errorf("closed after %v", took)
+	}
+	if err := receive(t, under); !errors.Is(err, bus.ErrClosed) && !errors.Is(err, ErrBlocked) {
+		t.Errorf("what was under way: %v", err)
+	}
+}
+
 // The server is killed and started again under one driver. What it confirmed must
 // be there, although the queue is new: RabbitMQ forgets the log of a quorum queue
 // that it made less than half a second before it died.
@@ -277,7 +303,7 @@ func TestTLS(t *testing.T) {
 		return tls.NewListener(l, &tls.Config{Certificates: []tls.Certificate{certificate}})
 	})
 	url := "amqps" + strings.TrimPrefix(s.url(), "amqp")
-	refusedWith(t, Options{URL: url}, "not trusted", "cacertfile")
+	refusedWith(t, Options{URL: url}, "not trusted", "bus.ca")
 	refusedWith(t, Options{URL: url + "?cacertfile=missing.pem"}, "TLS file")
 	if b, err := Open(t.Context(), Options{URL: s.url(), DialTimeout: time.Second}); err != nil || b.Check(t.Context()) == nil {
 		t.Errorf("plain AMQP to a TLS port: %v", err)

@@ -2,6 +2,7 @@ package rabbitmq
 
 import (
 	"encoding/json"
+	"strings"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
@@ -15,7 +16,7 @@ import (
 func publishing(m bus.Message) amqp.Publishing {
 	p := amqp.Publishing{
 		ContentType:     "application/json",
-		ContentEncoding: "utf-8",
+		ContentEncoding: contentEncoding(m.Encoding),
 		DeliveryMode:    amqp.Persistent,
 		MessageId:       m.ID.String(),
 		Body:            m.Data,
@@ -29,7 +30,7 @@ func publishing(m bus.Message) amqp.Publishing {
 // delivery reads what a producer of any kind sent. Nothing is refused here: what
 // cannot be read stays zero, and the group's handler decides.
 func delivery(d *amqp.Delivery) bus.Delivery {
-	m := bus.Message{Type: bloodbank.EventType(d.RoutingKey), Data: d.Body}
+	m := bus.Message{Type: bloodbank.EventType(d.RoutingKey), Data: d.Body, Encoding: coding(d.ContentEncoding)}
 	id, err := bloodbank.ParseEventID(d.MessageId)
 	if err != nil {
 		id = idInside(d.Body)
@@ -39,6 +40,27 @@ func delivery(d *amqp.Delivery) bus.Delivery {
 		m.Parent = parent
 	}
 	return bus.Delivery{Message: m, Attempt: attempt(d)}
+}
+
+// contentEncoding is the property for a coding. The original names the character
+// set there, so a plain message does too.
+func contentEncoding(coding string) string {
+	if coding == "" {
+		return "utf-8"
+	}
+	return coding
+}
+
+// coding is the content coding in a content encoding, which is a character set
+// with most producers: that is none.
+func coding(contentEncoding string) string {
+	switch name := strings.ToLower(contentEncoding); name {
+	case "gzip", "deflate", "br", "zstd", "compress":
+		return name
+	case "x-gzip":
+		return "gzip"
+	}
+	return ""
 }
 
 // idInside finds the id in the envelope of a producer that sets no message id.

@@ -124,7 +124,7 @@ func (o Options) validate() error {
 	}
 	uri, err := amqp.ParseURI(o.URL)
 	// The parser's own words may hold parts of the password.
-	refuse(err != nil, "the URL cannot be read; write amqp://user:password@host:port/vhost (or amqps), "+
+	refuse(err != nil, "the URL in "+urlSetting+" cannot be read; write amqp://user:password@host:port/vhost (or amqps), "+
 		"with special characters of user and password percent-encoded")
 	for _, way := range uri.AuthMechanism {
 		known := strings.EqualFold(way, "PLAIN") || strings.EqualFold(way, "EXTERNAL")

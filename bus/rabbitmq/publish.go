@@ -90,6 +90,9 @@ func (p *publisher) check(m bus.Message) error {
 	if m.ID.IsZero() {
 		return fmt.Errorf("%w: it has no event id", bus.ErrRejected)
 	}
+	if coding(m.Encoding) != m.Encoding {
+		return fmt.Errorf("%w: its encoding %q is not known, so no consumer could read it", bus.ErrRejected, m.Encoding)
+	}
 	if _, err := bloodbank.ParseEventType(string(m.Type)); err != nil {
 		return fmt.Errorf("%w: %w", bus.ErrRejected, err)
 	}

@@ -52,7 +52,7 @@ func Open(ctx context.Context, o Options) (*Bus, error) {
 	}
 	uri, err := amqp.ParseURI(o.URL)
 	if err != nil {
-		return nil, errors.New("rabbitmq: the URL cannot be read")
+		return nil, errUnreadable
 	}
 	b := &Bus{
 		opts: o, pub: newPublisher(o), groups: map[string]*group{},

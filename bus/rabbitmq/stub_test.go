@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"testing"
 )
@@ -32,6 +33,7 @@ type stub struct {
 	mu      sync.Mutex
 	conns   []*stubConn
 	methods []stubMethod // declarations, in order
+	deleted []string     // names of exchanges and queues
 }
 
 type stubConn struct {
@@ -127,6 +129,12 @@ func (s *stub) declared(name string) []stubMethod {
 	return found
 }
 
+func (s *stub) removed() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.deleted)
+}
+
 func (c *stubConn) serve() {
 	defer c.Close()
 	r := bufio.NewReader(c.Conn)
@@ -203,6 +211,10 @@ func (c *stubConn) method(channel, class, method uint16, a *args) bool {
 		c.send(channel, 20, 11, put(long("")))
 	case class == 20 && method == 40: // channel.close
 		c.send(channel, 20, 41, nil)
+	case class == 40 && method == 20, class == 50 && method == 40: // delete
+		c.delete(channel, class, method, a)
+	case class == 50 && method == 50: // queue.unbind
+		c.send(channel, 50, 51, nil)
 	case class == 60 && method == 10: // qos
 		c.send(channel, 60, 11, nil)
 	case class == 60 && method == 30: // cancel
@@ -225,6 +237,18 @@ func (c *stubConn) method(channel, class, method uint16, a *args) bool {
 		c.send(channel, 85, 11, nil)
 	}
 	return true
+}
+
+func (c *stubConn) delete(channel, class, method uint16, a *args) {
+	a.u16()
+	c.stub.mu.Lock()
+	c.stub.deleted = append(c.stub.deleted, a.short())
+	c.stub.mu.Unlock()
+	var answer []byte
+	if class == 50 {
+		answer = put(uint32(0))
+	}
+	c.send(channel, class, method+1, answer)
 }
 
 func readDeclaration(class, method uint16, a *args) (m stubMethod, ok bool) {

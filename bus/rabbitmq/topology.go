@@ -3,7 +3,6 @@ package rabbitmq
 import (
 	"context"
 	"errors"
-	"fmt"
 	"regexp"
 	"strconv"
 	"strings"
@@ -39,23 +38,15 @@ func (b *Bus) declareExchange(ctx context.Context, c *connection) error {
 	err := c.setUp(ctx, func(ch *amqp.Channel) error {
 		return ch.ExchangeDeclare(name, amqp.ExchangeTopic, true, false, false, false, nil)
 	})
-	switch code(err) {
-	case 0:
-		return err
-	case amqp.PreconditionFailed:
-		return refused(err, "exchange %q exists with other settings; it must be a durable topic exchange: "+
-			"name another one (EXCHANGE_NAME) or delete it", name)
-	case amqp.AccessRefused:
+	if code(err) == amqp.AccessRefused {
 		passive := c.setUp(ctx, func(ch *amqp.Channel) error {
 			return ch.ExchangeDeclarePassive(name, amqp.ExchangeTopic, true, false, false, false, nil)
 		})
 		if passive == nil {
 			return nil
 		}
-		return refused(err, "exchange %q is not there and the user may not make it; grant configure, write and read "+
-			"with: rabbitmqctl set_permissions", name)
 	}
-	return fmt.Errorf("rabbitmq: cannot declare exchange %q: %w", name, err)
+	return b.opts.explainExchange(err)
 }
 
 // declareQueue reports whether it made the queue.
@@ -78,19 +69,11 @@ func (b *Bus) declareQueue(ctx context.Context, c *connection, group string) (ma
 		delete(args, limitArg)
 		err = c.setUp(ctx, declare)
 	}
-	switch {
-	case err == nil:
-	case code(err) == amqp.PreconditionFailed:
-		return false, refused(err, "queue %q exists with other settings than QueueType %q wants; set QueueType to what it is, "+
-			"or drain it and run: rabbitmqctl delete_queue %s", name, b.opts.QueueType, name)
-	case code(err) == amqp.AccessRefused && passive == nil:
+	if code(err) == amqp.AccessRefused && passive == nil {
 		// Its type is not known, so a confirm may be that of a classic queue.
 		b.unverified.Store(true)
-	case code(err) == amqp.AccessRefused:
-		return false, refused(err, "queue %q is not there and the user may not make it; grant configure, write and read "+
-			"with: rabbitmqctl set_permissions", name)
-	default:
-		return false, fmt.Errorf("rabbitmq: cannot declare queue %q: %w", name, err)
+	} else if err != nil {
+		return false, b.opts.explainQueue(err, name)
 	}
 	made = code(passive) == amqp.NotFound
 	if made {
@@ -116,18 +99,12 @@ func (b *Bus) bind(ctx context.Context, c *connection, queue string) error {
 	err := c.setUp(ctx, func(ch *amqp.Channel) error {
 		return ch.QueueBind(queue, "#", b.opts.Exchange, false, nil)
 	})
-	switch {
-	case code(err) == amqp.AccessRefused && b.unverified.Load():
+	if code(err) == amqp.AccessRefused && b.unverified.Load() {
 		// Whoever made the queue for us has bound it; else messages come back as
 		// unroutable.
 		return nil
-	case code(err) == amqp.AccessRefused:
-		return refused(err, "the user may not bind queue %q to exchange %q; grant write on the queue and read on the exchange "+
-			"with: rabbitmqctl set_permissions", queue, b.opts.Exchange)
-	case err != nil:
-		return fmt.Errorf("rabbitmq: cannot bind queue %q: %w", queue, err)
 	}
-	return nil
+	return b.opts.explainBind(err, queue)
 }
 
 // limitArg ends redelivery after so many times; since 4.0 quorum queues have a

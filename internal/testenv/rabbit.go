@@ -104,13 +104,15 @@ func (r *Rabbit) AddUser(name, password, configure, write, read string) {
 // is full; Unblock ends that.
 func (r *Rabbit) Block() {
 	r.tb.Helper()
-	r.Eval(`rabbit_alarm:set_alarm({{resource_limit, memory, node()}, []})`)
+	// Asking for the alarms has them told to all connections first, so that what
+	// is published from now on is blocked.
+	r.Eval(`rabbit_alarm:set_alarm({{resource_limit, memory, node()}, []}), rabbit_alarm:get_alarms()`)
 }
 
 // Unblock ends [Rabbit.Block].
 func (r *Rabbit) Unblock() {
 	r.tb.Helper()
-	r.Eval(`rabbit_alarm:clear_alarm({resource_limit, memory, node()})`)
+	r.Eval(`rabbit_alarm:clear_alarm({resource_limit, memory, node()}), rabbit_alarm:get_alarms()`)
 }
 
 // CloseConnections makes the server close every connection to the test's virtual

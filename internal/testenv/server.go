@@ -167,6 +167,17 @@ func newDir() (string, error) {
 	return dir, err
 }
 
+// FreePort is a loopback port that nobody uses, for settings of a server that
+// need one more.
+func FreePort(tb testing.TB) string {
+	tb.Helper()
+	port, err := freePort()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return strconv.Itoa(port)
+}
+
 // freePort returns a loopback port that nobody uses. It is below those that the
 // system gives to clients, so that nobody takes it while a server is down, and a
 // client that tries to connect meanwhile cannot meet itself.
