@@ -19,6 +19,7 @@ import (
 const (
 	defaultSchema  = "bloodbank"
 	connectTimeout = 5 * time.Second
+	idleTimeout    = time.Minute
 )
 
 // openPool reads the URL and makes the pool; it connects to nothing yet. The
@@ -26,7 +27,7 @@ const (
 // so perhaps the password.
 func (s *Store) openPool(ctx context.Context) error {
 	refused := bloodbank.Errorf(bloodbank.CodeInvalid,
-		"the store URL cannot be read; write BB_STORE as postgres://user:password@host:5432/database, with %%XX for special characters of the password")
+		"%s cannot be read; write it as postgres://user:password@host:5432/database, with %%XX for special characters of the password", setting)
 	u, err := url.Parse(s.opts.URL)
 	if err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" {
 		return refused
@@ -42,6 +43,10 @@ func (s *Store) openPool(ctx context.Context) error {
 	params["search_path"] = pgx.Identifier{s.schema}.Sanitize()
 	params["default_transaction_isolation"] = "read committed" // append_batch relies on it
 	params["jit"] = "off"                                      // our queries are short; compiling them takes longer
+	if params["idle_in_transaction_session_timeout"] == "" {
+		// A process that is frozen between two statements must not keep its locks.
+		params["idle_in_transaction_session_timeout"] = strconv.FormatInt(idleTimeout.Milliseconds(), 10)
+	}
 	if params["application_name"] == "" {
 		params["application_name"] = "bloodbank"
 	}
@@ -82,7 +87,7 @@ func refusedParameter(u *url.URL, otherwise error) error {
 		switch name {
 		case "sslmode", "sslrootcert", "sslcert", "sslkey":
 			return bloodbank.Errorf(bloodbank.CodeInvalid,
-				"the TLS settings of the store URL cannot be used: check sslmode (disable, require, verify-full ...) and that the files of sslrootcert, sslcert and sslkey can be read, in BB_STORE")
+				"the TLS settings of %s cannot be used: check sslmode (disable, require, verify-full ...) and that the files of sslrootcert, sslcert and sslkey can be read", setting)
 		}
 	}
 	return otherwise

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"net"
+	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -43,11 +44,11 @@ func (s *Store) advise(err error) (bloodbank.Code, string) {
 	case errors.Is(err, errSilent), errors.Is(err, context.DeadlineExceeded):
 		return bloodbank.CodeTimeout, "it does not answer; check the server, or allow it more time"
 	case errors.As(err, &unknown), errors.As(err, &name), errors.As(err, &cert):
-		return bloodbank.CodeInvalid, "its certificate is not trusted; name its authority with sslrootcert in BB_STORE"
+		return bloodbank.CodeInvalid, "its certificate is not trusted; name its authority with sslrootcert in " + setting
 	case errors.As(err, &lookup) && lookup.IsNotFound:
-		return bloodbank.CodeUnavailable, "there is no host of that name; check BB_STORE"
+		return bloodbank.CodeUnavailable, "there is no host of that name; check " + setting
 	case errors.As(err, &connect):
-		return bloodbank.CodeUnavailable, "it cannot be reached; start it, or check host, port and sslmode in BB_STORE"
+		return bloodbank.CodeUnavailable, "it cannot be reached; start it, or check host, port and sslmode in " + setting
 	}
 	return bloodbank.CodeUnavailable, "the connection was lost; try again"
 }
@@ -55,29 +56,34 @@ func (s *Store) advise(err error) (bloodbank.Code, string) {
 // adviseFault goes by SQLSTATE, see the appendix of PostgreSQL's manual.
 func (s *Store) adviseFault(f *pgconn.PgError) (bloodbank.Code, string) {
 	switch f.Code {
-	case "28P01", "28000":
-		return bloodbank.CodeUnauthorized, "it refuses the user or the password; check both in BB_STORE, and the server's pg_hba.conf"
+	case "28000":
+		if strings.Contains(f.Message, "no encryption") && !strings.Contains(f.Message, "rejects") {
+			return bloodbank.CodeInvalid, "it lets this user in over TLS alone, or not at all; set sslmode=require in " + setting + ", or correct its pg_hba.conf"
+		}
+		fallthrough
+	case "28P01":
+		return bloodbank.CodeUnauthorized, "it refuses the user or the password; check both in " + setting + ", and the server's pg_hba.conf"
 	case "3D000":
-		return bloodbank.CodeInvalid, "there is no such database; create it (createdb), or correct BB_STORE"
+		return bloodbank.CodeInvalid, "there is no such database; create it (createdb), or correct " + setting
 	case "42501":
-		return bloodbank.CodeForbidden, "the user of BB_STORE lacks a permission; run as its administrator: CREATE SCHEMA IF NOT EXISTS " + s.schema +
+		return bloodbank.CodeForbidden, "the user of " + setting + " lacks a permission; run as its administrator: CREATE SCHEMA IF NOT EXISTS " + s.schema +
 			" AUTHORIZATION <user>, or GRANT what the message names"
 	case "25006":
-		return bloodbank.CodeUnavailable, "it takes no writes (a standby, or default_transaction_read_only); name the primary in BB_STORE"
+		return bloodbank.CodeUnavailable, "it takes no writes (a standby, or default_transaction_read_only); name the primary in " + setting
 	case "53100":
 		return bloodbank.CodeStorageFull, "its disk is full; make room"
 	case "53300":
 		return bloodbank.CodeUnavailable, "it has no connection left; raise its max_connections, or run fewer clients"
 	case "57014":
-		return bloodbank.CodeTimeout, "its statement_timeout ended the work; raise it for the user of BB_STORE"
+		return bloodbank.CodeTimeout, "its statement_timeout ended the work; raise it for the user of " + setting
 	case "55P03":
-		return bloodbank.CodeTimeout, "its lock_timeout ended the wait for another process; raise it for the user of BB_STORE"
+		return bloodbank.CodeTimeout, "its lock_timeout ended the wait for another process; raise it for the user of " + setting
 	case "57P03":
 		return bloodbank.CodeUnavailable, "it is starting up or shutting down; try again"
 	case "3F000", "42P01", "42883", "42703":
-		return bloodbank.CodeUnavailable, "tables of ours are missing in the schema " + s.schema + "; restart bb with another search_path in BB_STORE, or drop the schema and replay the bus"
+		return bloodbank.CodeUnavailable, "tables of ours are missing in the schema " + s.schema + "; restart bb with another search_path in " + setting + ", or drop the schema and replay the bus"
 	case "42P07", "42723", "42710":
-		return bloodbank.CodeInvalid, "the schema " + s.schema + " holds tables of another program; choose another with ?search_path=name in BB_STORE"
+		return bloodbank.CodeInvalid, "the schema " + s.schema + " holds tables of another program; choose another with ?search_path=name in " + setting
 	case "XX001", "XX002":
 		return bloodbank.CodeUnavailable, "its files are damaged; restore them, or drop the schema " + s.schema + " and replay the bus"
 	}

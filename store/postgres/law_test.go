@@ -254,6 +254,27 @@ func TestFollowersMissNothing(t *testing.T) {
 	b.finish()
 }
 
+// The same where each commit takes its time, which is when a store without that
+// law shows a later sequence before an earlier one. The tables tell of every
+// moment: no snapshot ever holds fewer events below the newest than a later one.
+func TestFollowersMissNothingWhileCommitsAreSlow(t *testing.T) {
+	t.Parallel()
+	url := testenv.Postgres(t).URL()
+	s := openTest(t, Options{URL: url})
+	mustExec(t, s, `CREATE FUNCTION linger() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+		PERFORM pg_sleep(0.004 * random()); RETURN NULL; END $$;
+		CREATE CONSTRAINT TRIGGER linger AFTER INSERT ON events DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION linger()`)
+	var followers []*follower
+	for range 3 {
+		followers = append(followers, follow(t, openTest(t, Options{URL: url})))
+	}
+	appendAtOnce(t, followers[0], url, 25)
+	for _, f := range followers {
+		f.wanted = followers[0].wanted
+		f.finish()
+	}
+}
+
 // TestTheSecondWaits shows how: what is begun later cannot be committed before.
 func TestTheSecondWaits(t *testing.T) {
 	t.Parallel()

@@ -94,11 +94,31 @@ type Store struct {
 
 // Open connects, and creates or updates the tables. ctx bounds the opening alone.
 //
-// CodeInvalid: the URL cannot be read, the database does not exist, is of a
-// newer version or of another encoding.
+// CodeInvalid: the URL cannot be read or names no PostgreSQL, one that is too
+// old or read-only, another sslmode than it has, or a database that does not
+// exist, has another encoding, or was written by a newer version or by another
+// program.
 // CodeUnauthorized, CodeForbidden: the user or password is wrong, or may not.
-// CodeUnavailable: the server cannot be reached.
+// CodeUnavailable, CodeTimeout: the server cannot be reached. Only these are what
+// AllowDown allows: a wrong host or port looks like a server that is down.
 func Open(ctx context.Context, opts Options) (*Store, error) {
+	s, err := newStore(ctx, opts)
+	if err != nil {
+		return nil, err
+	}
+	err = s.prepare(ctx)
+	if err == nil || s.opts.AllowDown && isDown(err) {
+		if err != nil {
+			s.opts.Logger.Warn("the store cannot be reached; every use of it tries again", "error", err)
+		}
+		return s, nil
+	}
+	s.shut()
+	return nil, err
+}
+
+// newStore connects to nothing yet. shut must follow, or Close.
+func newStore(ctx context.Context, opts Options) (*Store, error) {
 	s := &Store{
 		opts: opts.withDefaults(), names: newNames(), tidier: newTidier(),
 		turns: make(chan struct{}, writers), preparing: make(chan struct{}, 1),
@@ -112,15 +132,7 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 	}
 	s.gate = sqlfilter.NewGate(ctx, s.place)
 	go s.tidier.run(s.gate.Life, s)
-	err := s.prepare(ctx)
-	if err == nil || s.opts.AllowDown && isDown(err) {
-		if err != nil {
-			s.opts.Logger.Warn("the store cannot be reached; every use of it tries again", "error", err)
-		}
-		return s, nil
-	}
-	s.shut()
-	return nil, err
+	return s, nil
 }
 
 func isDown(err error) bool {

@@ -82,7 +82,6 @@ func TestOpenRefuses(t *testing.T) {
 	refused(t, opens(t, with(t, base, "", "", "", "search_path", "other")), bloodbank.CodeInvalid, "another program", "search_path")
 	refused(t, opens(t, with(t, base, "", "", "", "search_path", "newer")), bloodbank.CodeInvalid, "update bb", "999")
 	refused(t, opens(t, with(t, base, "", "", latin)), bloodbank.CodeInvalid, "LATIN1", "UTF8")
-	refused(t, opens(t, with(t, base, "", "", "", "sslmode", "require")), bloodbank.CodeUnavailable, "sslmode")
 	refused(t, opens(t, "postgres://bb:hunter2@127.0.0.1:1/x"), bloodbank.CodeUnavailable, "127.0.0.1:1", "BB_STORE")
 
 	// What an administrator has made is enough for a user who may nothing else.
@@ -147,6 +146,67 @@ func TestMigrations(t *testing.T) {
 	if got := strings.TrimSpace(server.Exec(readable)); got != "48" {
 		t.Fatalf("the view shows %s events, want 48", got)
 	}
+}
+
+// A store of the first version is brought up to date by several processes at
+// once, while one of that version goes on appending.
+func TestUpgrade(t *testing.T) {
+	t.Parallel()
+	url := testenv.Postgres(t).URL()
+	older := openTest(t, Options{URL: url})
+	all := map[bloodbank.EventID][]byte{}
+	mustStore(t, older, remember(all, samples(t, 0, 100)))
+	mustExec(t, older, "DROP TRIGGER announce ON events; DROP FUNCTION announce(); DELETE FROM migrations WHERE number > 1")
+	stores := make([]*Store, 6)
+	var wg sync.WaitGroup
+	for i := range stores {
+		wg.Go(func() {
+			var err error
+			if stores[i], err = Open(t.Context(), Options{URL: url}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	for i := range 20 {
+		mustStore(t, older, remember(all, samples(t, 100+i*20, 20)))
+	}
+	wg.Wait()
+	for _, s := range stores {
+		if s != nil {
+			storetest.CheckStore(t, s, all)
+			t.Cleanup(func() {
+				if err := s.Close(); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+	}
+	var applied int
+	err := older.call(t.Context(), "test", func(ctx context.Context, c *pgx.Conn) error {
+		return c.QueryRow(ctx, "SELECT count(*) FROM migrations").Scan(&applied)
+	})
+	if err != nil || applied != schemaVersion() {
+		t.Fatalf("%d migrations applied, %v", applied, err)
+	}
+}
+
+// A migration that fails leaves the schema as it was.
+func TestMigrationsAreWhole(t *testing.T) {
+	t.Parallel()
+	url := testenv.Postgres(t).URL()
+	s := openTest(t, Options{URL: url})
+	mustStore(t, s, samples(t, 0, 10))
+	// The trigger of the second one is in the way, its function is not.
+	mustExec(t, s, "DELETE FROM migrations WHERE number > 1; ALTER FUNCTION announce() RENAME TO announced")
+	refused(t, opens(t, url), bloodbank.CodeInvalid, "migration 2")
+	var left int
+	err := s.call(t.Context(), "test", func(ctx context.Context, c *pgx.Conn) error {
+		return c.QueryRow(ctx, "SELECT count(*) FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname = $1 AND p.proname = 'announce'", s.schema).Scan(&left)
+	})
+	if err != nil || left != 0 {
+		t.Fatalf("%d functions are left of a migration that failed, %v", left, err)
+	}
+	mustStore(t, s, samples(t, 10, 10))
 }
 
 func TestFirstSchema(t *testing.T) {

@@ -56,7 +56,7 @@ func (s *Store) prepare(ctx context.Context) error {
 		}
 	}
 	if err != nil {
-		return s.explain(ctx, "open the store on", err)
+		return s.explain(ctx, "open the store on", s.diagnose(ctx, err))
 	}
 	s.ready.Store(true)
 	return nil
@@ -81,42 +81,34 @@ func (s *Store) examine(ctx context.Context) error {
 		}
 		var dictionary uint32
 		err = c.QueryRow(ctx, "SELECT 'names'::regclass::oid").Scan(&dictionary)
+		if err != nil {
+			return err
+		}
 		s.names.reset(dictionary)
-		return err
+		return s.checkRights(ctx, c)
 	})
-}
-
-// checkServer refuses what would break later, and warns of what breaks promises.
-func (s *Store) checkServer(ctx context.Context, c *pgx.Conn) error {
-	var encoding, fsync string
-	err := c.QueryRow(ctx, "SELECT current_setting('server_encoding'), current_setting('fsync')").Scan(&encoding, &fsync)
-	if err != nil {
-		return err
-	}
-	if encoding != "UTF8" {
-		return bloodbank.Errorf(bloodbank.CodeInvalid, "the database %s has the encoding %s; make one with createdb --encoding=UTF8 --template=template0 and name it in BB_STORE", s.place, encoding)
-	}
-	if fsync == "off" {
-		s.opts.Logger.Warn("the PostgreSQL server has fsync = off: a power cut there loses events that count as stored", "server", s.place)
-	}
-	return nil
 }
 
 // version is the number of the newest migration applied, 0 for none. One newer
 // than ours is an error.
 func (s *Store) version(ctx context.Context, c *pgx.Conn) (version int, err error) {
-	var exists bool
+	var exists, usage bool
 	// Not by to_regclass: within a transaction it may remember the state before
 	// another process was waited for.
-	err = c.QueryRow(ctx, "SELECT EXISTS (SELECT 1 FROM pg_tables WHERE schemaname = $1 AND tablename = 'migrations')", s.schema).Scan(&exists)
+	err = c.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM pg_tables WHERE schemaname = $1 AND tablename = 'migrations'),
+		coalesce((SELECT has_schema_privilege(oid, 'USAGE') FROM pg_namespace WHERE nspname = $1), true)`, s.schema).Scan(&exists, &usage)
 	if err != nil || !exists {
 		return 0, err
+	}
+	if !usage {
+		schema := pgx.Identifier{s.schema}.Sanitize()
+		return 0, s.forbidden("GRANT USAGE ON SCHEMA "+schema+" TO its user", "it may not look into the schema "+schema)
 	}
 	err = c.QueryRow(ctx, "SELECT coalesce(max(number), 0) FROM migrations").Scan(&version)
 	if err == nil && version > schemaVersion() {
 		err = bloodbank.Errorf(bloodbank.CodeInvalid,
-			"the schema %s in %s was written by a newer version of bb (schema %d; this one knows up to %d); update bb, or choose another with ?search_path=name in BB_STORE and replay the bus",
-			s.schema, s.place, version, schemaVersion())
+			"the schema %s in %s was written by a newer version of bb (schema %d; this one knows up to %d); update bb, or choose another with ?search_path=name in %s and replay the bus",
+			s.schema, s.place, version, schemaVersion(), setting)
 	}
 	return version, err
 }
@@ -130,6 +122,11 @@ func (s *Store) migrate(ctx context.Context, c *pgx.Conn) error {
 	version, err := s.version(ctx, c)
 	if err != nil {
 		return err
+	}
+	if version < schemaVersion() {
+		if err := s.mayMigrate(ctx, c); err != nil {
+			return err
+		}
 	}
 	if version == 0 {
 		if err := s.createSchema(ctx, c); err != nil {
