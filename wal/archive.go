@@ -26,6 +26,9 @@ func (l *Log) archive(ctx context.Context, ref *segmentRef) error {
 	if err := l.fs.MkdirAll(dir); err != nil {
 		return classify(err)
 	}
+	if err := l.fs.SyncDir(l.opt.Dir); err != nil { // or the folder may be gone when the segment is
+		return err
+	}
 	path := filepath.Join(dir, archiveName(ref.id, ref.first, ref.last, l.opt.Now()))
 	tmp := path + tmpSuffix
 	if err := l.compress(ctx, ref, tmp); err != nil {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/33god/bloodbank/wal/segment"
@@ -70,6 +71,8 @@ func (l *Log) open(ctx context.Context) (err error) {
 	return nil
 }
 
+// makeDirs makes the folders durable too: the name of each is on disk only when the one above it is synced, and any of
+// them may have been made just now, by us or by a process that died before it came to that.
 func (l *Log) makeDirs() error {
 	if err := l.fs.MkdirAll(filepath.Join(l.opt.Dir, cursorDir)); err != nil {
 		return err
@@ -77,11 +80,18 @@ func (l *Log) makeDirs() error {
 	if err := l.fs.SyncDir(l.opt.Dir); err != nil {
 		return err
 	}
-	// The folder's own name is durable only with its parent, which may be somebody else's to read.
-	if err := l.fs.SyncDir(filepath.Dir(l.opt.Dir)); err != nil && !errors.Is(err, fs.ErrPermission) {
-		return err
+	for dir := filepath.Clean(l.opt.Dir); filepath.Dir(dir) != dir; {
+		dir = filepath.Dir(dir)
+		if err := l.fs.SyncDir(dir); err != nil && !notOurs(err) {
+			return err
+		}
 	}
 	return nil
+}
+
+// notOurs says that a folder above the log belongs to somebody else, who has made it durable.
+func notOurs(err error) bool {
+	return errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) || errors.Is(err, syscall.EINVAL)
 }
 
 func (l *Log) takeLock() error {
@@ -209,10 +219,35 @@ func (r *recovery) repair(ctx context.Context, s *segmentFile, newest bool) erro
 	if err == nil && trailing {
 		err = f.Truncate(s.look.End)
 	}
+	if err == nil && newest {
+		err = rewrite(ctx, f, s.look.End)
+	}
 	if err == nil {
-		err = f.Sync() // also for a newest segment without faults: a process may have died between write and fsync
+		err = f.Sync()
 	}
 	return errors.Join(err, f.Close())
+}
+
+// rewrite writes the bytes up to end once more. The process before this one may have died between a write and its
+// fsync, or after an fsync that failed; in the second case the system may show bytes that are not on the disk and that
+// no later fsync would bring there, unless they are written again. No other segment needs it: where a later one has
+// records, what is not durable before it is void.
+func rewrite(ctx context.Context, f vfs.File, end int64) error {
+	buf := make([]byte, min(end, 1<<20))
+	for off := int64(0); off < end; {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		n, err := f.ReadAt(buf[:min(int64(len(buf)), end-off)], off)
+		if n == 0 {
+			return fmt.Errorf("read at %d: %w", off, err)
+		}
+		if _, err := f.WriteAt(buf[:n], off); err != nil {
+			return fmt.Errorf("write at %d: %w", off, err)
+		}
+		off += int64(n)
+	}
+	return nil
 }
 
 func (r *recovery) clear(ctx context.Context, f vfs.File, fault Fault) error {

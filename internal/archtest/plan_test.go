@@ -67,6 +67,7 @@ func plan() []room {
 		{"internal/telemetry", list("."), "metrics and logs know only the nouns"},
 		{"internal/faultproxy", nil, leaf},
 		{"internal/testenv", list(".", "internal/faultproxy"), "private brokers for tests; it knows processes, not drivers"},
+		{"internal/powercut", nil, "tests alone: they drive the flow over a file system that loses, and no product code is here"},
 		{"internal/archtest", nil, "it reads source and imports no product code"},
 
 		{"torture", list(".", "client", "internal/faultproxy"), "it drives a server from outside, as its users do"},

@@ -67,6 +67,11 @@ type Fault struct {
 	Err      error
 	Happened bool // the operation is done all the same, and then Err returned
 	Short    int  // of a write that fails: this many bytes are written first
+	// Drop is for a Sync that fails: what waited for it will never be on disk, although it is read back until the power
+	// goes and a second Sync says yes. Linux does so.
+	Drop bool
+	// Lie is for Sync and SyncDir: say yes and do nothing.
+	Lie bool
 }
 
 // memDir is a folder: names now, names that are durable, and the changes between them in order.
@@ -74,12 +79,13 @@ type memDir struct {
 	names   map[string]*memNode
 	durable map[string]*memNode
 	changes []nameChange
+	named   bool // its own name is durable in the folder above
 }
 
 // nameChange sets (or with a nil node removes) names in one step.
 type nameChange struct{ set map[string]*memNode }
 
-// memNode is a file's bytes now, those that are durable, and the changes between them in order.
+// memNode is a file's bytes now, those that are durable, and the changes that the next sync makes durable, in order.
 type memNode struct {
 	path    string // its newest name
 	data    []byte
@@ -96,7 +102,10 @@ type byteChange struct {
 // NewMem returns an empty file system.
 func NewMem() *Mem {
 	m := &Mem{dirs: map[string]*memDir{}, locks: map[string]string{}, space: -1}
-	m.dirs["/"], m.dirs["."] = newMemDir(), newMemDir()
+	for _, root := range []string{"/", "."} {
+		m.dirs[root] = newMemDir()
+		m.dirs[root].named = true
+	}
 	return m
 }
 
@@ -133,6 +142,9 @@ func (m *Mem) ask(op Op) (f Fault, do bool) {
 	m.mu.Unlock()
 	if hook != nil {
 		f = hook(op)
+	}
+	if f.Lie && (op.Kind == OpSync || op.Kind == OpSyncDir) {
+		return f, false
 	}
 	return f, f.Err == nil || f.Happened
 }
@@ -226,7 +238,7 @@ func (m *Mem) Remove(path string) error {
 	})
 }
 
-// MkdirAll makes a folder and those above it. Folders are durable at once; only names of files are not.
+// MkdirAll makes a folder and those above it. As with files, the name of each is durable after SyncDir of the one above.
 func (m *Mem) MkdirAll(dir string) error {
 	dir = filepath.Clean(dir)
 	return m.do(Op{Kind: OpMkdir, Path: dir}, func() error {
@@ -259,7 +271,7 @@ func (m *Mem) ReadDir(dir string) (entries []Entry, err error) {
 	return entries, err
 }
 
-// SyncDir makes the names in a folder durable.
+// SyncDir makes the names in a folder durable, those of folders too.
 func (m *Mem) SyncDir(dir string) error {
 	dir = filepath.Clean(dir)
 	return m.do(Op{Kind: OpSyncDir, Path: dir}, func() error {
@@ -267,8 +279,12 @@ func (m *Mem) SyncDir(dir string) error {
 		if d == nil {
 			return &fs.PathError{Op: "syncdir", Path: dir, Err: fs.ErrNotExist}
 		}
-		if !m.lies {
-			d.durable, d.changes = maps.Clone(d.names), nil
+		if m.lies {
+			return nil
+		}
+		d.durable, d.changes = maps.Clone(d.names), nil
+		for path, below := range m.dirs {
+			below.named = below.named || filepath.Dir(path) == dir
 		}
 		return nil
 	})
@@ -362,6 +378,18 @@ func (m *Mem) write(node *memNode, p []byte, off int64) (int, error) {
 		return n, syscall.ENOSPC
 	}
 	return n, nil
+}
+
+// sync makes the changes durable that wait for it. What an earlier sync has dropped is not among them.
+func (n *memNode) sync() {
+	for _, change := range n.changes {
+		if change.data == nil {
+			n.durable = resized(n.durable, change.off)
+		} else {
+			n.durable = written(n.durable, change.data, change.off)
+		}
+	}
+	n.changes = nil
 }
 
 func resized(data []byte, size int64) []byte {

@@ -3,7 +3,6 @@ package vfs
 import (
 	"io"
 	"io/fs"
-	"slices"
 	"sync/atomic"
 )
 
@@ -62,12 +61,19 @@ func (f *memFile) WriteAt(p []byte, off int64) (n int, err error) {
 }
 
 func (f *memFile) Sync() error {
-	return f.op(OpSync, 0, 0, func() error {
-		if !f.m.lies {
-			f.node.durable, f.node.changes = slices.Clone(f.node.data), nil
-		}
-		return nil
-	})
+	if f.closed.Load() {
+		return f.op(OpSync, 0, 0, nil)
+	}
+	fault, do := f.m.ask(Op{Kind: OpSync, Path: f.path()})
+	f.m.mu.Lock()
+	defer f.m.mu.Unlock()
+	switch {
+	case do && !f.m.lies:
+		f.node.sync()
+	case fault.Drop:
+		f.node.changes = nil
+	}
+	return fault.Err
 }
 
 func (f *memFile) Truncate(size int64) error {
