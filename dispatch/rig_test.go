@@ -37,9 +37,11 @@ type rig struct {
 }
 
 type event struct {
-	id  bloodbank.EventID
-	key string
-	odd bool // no event at all
+	id   bloodbank.EventID
+	key  string
+	kind bloodbank.EventType
+	data []byte // its record
+	odd  bool   // no event at all
 }
 
 type failure struct{ error }
@@ -201,6 +203,7 @@ func (r *rig) acceptRecord(e event, record []byte) {
 	seq, err := r.log.Append(r.ctx, record)
 	r.must(err)
 	r.require(seq == uint64(len(r.events)+1), "sequence %d after %d", seq, len(r.events))
+	e.data = record
 	r.events = append(r.events, e)
 }
 
