@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 
@@ -30,7 +29,7 @@ type status struct {
 // everything anew; the others read what has come since the one before.
 func (r *run) check(ctx context.Context, last bool) error {
 	began := time.Now()
-	if err := r.restart(ctx); err != nil {
+	if err := r.start(ctx); err != nil {
 		return err
 	}
 	if err := r.flush(ctx); err != nil {
@@ -62,6 +61,8 @@ func (r *run) flush(ctx context.Context) error {
 			case err == nil:
 			case ctx.Err() != nil:
 				return context.Cause(ctx)
+			case r.child.gone():
+				return errEnded
 			case time.Now().After(late):
 				r.broken.add("stuck", zero(), "for %s nothing is accepted any more: %v", r.o.Patience, err)
 				return nil
@@ -80,8 +81,11 @@ func (r *run) drain(ctx context.Context) (stuck string, err error) {
 	late := time.Now().Add(r.o.Patience)
 	for {
 		raw, err := r.client.Status(ctx)
-		if ctx.Err() != nil {
+		switch {
+		case ctx.Err() != nil:
 			return "", context.Cause(ctx)
+		case err != nil && r.child.gone():
+			return "", errEnded
 		}
 		var s status
 		if err == nil {
@@ -98,13 +102,9 @@ func (r *run) drain(ctx context.Context) (stuck string, err error) {
 	}
 }
 
-// arrival is how long an event may be missing while all lags are 0: they are
-// counted a moment late.
-const arrival = 10 * time.Second
-
 // compare reads the store and says what is wrong with it.
 func (r *run) compare(ctx context.Context) error {
-	late := time.Now().Add(arrival)
+	late := time.Now().Add(r.o.arrival)
 	for {
 		if err := r.scan(ctx); err != nil {
 			return err
@@ -122,14 +122,14 @@ func (r *run) compare(ctx context.Context) error {
 			r.broken.add("lost", id, "it was accepted, and is neither in the store nor a dead letter")
 		}
 		r.report.Dead = len(dead)
-		return r.walk(ctx)
+		return r.walk(ctx, dead)
 	}
 }
 
 // scan reads what is new in the store, in the order of the store, up to an event
 // that is published for the purpose: everything else stands before it.
-func (r *run) scan(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, r.o.Patience)
+func (r *run) scan(outer context.Context) error {
+	ctx, cancel := context.WithTimeout(outer, r.o.Patience)
 	defer cancel()
 	mark, err := r.mark(ctx)
 	if err != nil {
@@ -152,7 +152,11 @@ func (r *run) scan(ctx context.Context) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("cannot read the store to its end within %s: %w", r.o.Patience, context.Cause(ctx))
+	if outer.Err() != nil {
+		return context.Cause(outer)
+	}
+	r.broken.add("stored", mark, "its receipt says stored, and reading the store for %s it did not come", r.o.Patience)
+	return nil
 }
 
 // mark publishes an event and waits until it is stored.
@@ -174,6 +178,8 @@ func (r *run) mark(ctx context.Context) (bloodbank.EventID, error) {
 			return id, nil
 		case ctx.Err() != nil:
 			return id, fmt.Errorf("an event does not get as far as the store: %w", errors.Join(err, context.Cause(ctx)))
+		case r.child.gone():
+			return id, errEnded
 		case !first:
 			pause(ctx, 100*time.Millisecond)
 		}
@@ -203,11 +209,13 @@ func (r *run) deadLetters(ctx context.Context) (map[bloodbank.EventID]string, er
 
 // walk follows the longest chain of causes from its last event to its root. A
 // tracker beside the store may have lost links with its memory: that is noted,
-// the truth is in the store and was compared.
-func (r *run) walk(ctx context.Context) error {
+// the truth is in the store and was compared. A chain with a dead letter in it is
+// cut there.
+func (r *run) walk(ctx context.Context, dead map[bloodbank.EventID]string) error {
 	var chain []bloodbank.EventID
 	for _, p := range r.publishers {
-		if len(p.deepest) > len(chain) {
+		cut := slices.ContainsFunc(p.deepest, func(id bloodbank.EventID) bool { _, is := dead[id]; return is })
+		if !cut && len(p.deepest) > len(chain) {
 			chain = p.deepest
 		}
 	}
@@ -258,6 +266,3 @@ func chainFault(chain []bloodbank.EventID, answer client.Chain, err error) strin
 }
 
 func zero() bloodbank.EventID { return bloodbank.EventID{} }
-
-// kinds are the kinds of violations, sorted.
-func (v *violations) kinds() []string { return slices.Sorted(maps.Keys(v.count)) }

@@ -82,7 +82,10 @@ func (c *child) output() string {
 	return strings.Join(c.last, "\n")
 }
 
-var errEnded = errors.New("it ended by itself")
+var (
+	errEnded = errors.New("it ended by itself")
+	errSlow  = errors.New("it was not ready in time")
+)
 
 // await returns the address once the program serves.
 func (c *child) await(ctx context.Context, patience time.Duration) (url string, err error) {
@@ -94,7 +97,7 @@ func (c *child) await(ctx context.Context, patience time.Duration) (url string, 
 	case <-c.exited:
 		return "", fmt.Errorf("%w: %w\n%s", errEnded, errors.Join(c.err), c.output())
 	case <-late.C:
-		return "", fmt.Errorf("it was not ready after %s\n%s", patience, c.output())
+		return "", fmt.Errorf("%w, which is %s\n%s", errSlow, patience, c.output())
 	case <-ctx.Done():
 		return "", context.Cause(ctx)
 	}

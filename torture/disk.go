@@ -31,7 +31,6 @@ type Disk struct {
 }
 
 const (
-	fsyncs = 200
 	// impossible is faster than any disk that waits for its medium, flash or not:
 	// such an fsync has written to a cache. fast is what only few disks reach.
 	impossible = 30 * time.Microsecond
@@ -39,12 +38,12 @@ const (
 	lowSpace   = 1 << 30
 )
 
-// ExamineDisk measures the disk under dir, which must exist, and compares it with
+// examineDisk measures the disk under dir, which must exist, and compares it with
 // that under beside ("" compares nothing). What cannot be found out is said in
 // the result.
-func ExamineDisk(dir, beside string) Disk {
+func examineDisk(dir, beside string, fsyncs int) Disk {
 	d := Disk{Same: true}
-	took, err := measureFsync(dir)
+	took, err := measureFsync(dir, fsyncs)
 	if err == nil {
 		slices.Sort(took)
 		d.P50, d.P99 = took[len(took)/2].Microseconds(), took[len(took)*99/100].Microseconds()
@@ -58,14 +57,14 @@ func ExamineDisk(dir, beside string) Disk {
 	return d
 }
 
-func measureFsync(dir string) (took []time.Duration, err error) {
+func measureFsync(dir string, times int) (took []time.Duration, err error) {
 	f, err := os.CreateTemp(dir, ".fsync-*")
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, f.Close(), os.Remove(f.Name())) }()
 	block := make([]byte, 4096)
-	for i := range fsyncs {
+	for i := range times {
 		block[0] = byte(i)
 		if _, err := f.WriteAt(block, int64(i%16)*4096); err != nil {
 			return nil, err

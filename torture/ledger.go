@@ -28,7 +28,6 @@ type entry struct {
 	lane             int32 // which ordering key; -1 for none
 	place            int32 // in the lane
 	accepted         bool
-	strict           bool // its duplicate must be answered as one
 	seq              uint64
 	seen             int // how often it was found in the store
 }

@@ -62,6 +62,11 @@ type Options struct {
 
 	// samples is how often memory and descriptors are looked at; tests shorten it.
 	samples time.Duration
+	// arrival is how long an event may be missing while all lags are 0, which are
+	// counted a moment late; tests shorten it.
+	arrival time.Duration
+	// fsyncs is how often the disk is asked; tests ask less.
+	fsyncs int
 }
 
 // Fault is something that the caller does to the surroundings of the program.
@@ -103,6 +108,8 @@ func (o Options) withDefaults() Options {
 	o.Check = cmp.Or(o.Check, 10)
 	o.Patience = cmp.Or(o.Patience, 2*time.Minute)
 	o.samples = cmp.Or(o.samples, 200*time.Millisecond)
+	o.fsyncs = cmp.Or(o.fsyncs, 200)
+	o.arrival = cmp.Or(o.arrival, 10*time.Second)
 	if o.Progress == nil {
 		o.Progress = func(Progress) {}
 	}

@@ -86,7 +86,7 @@ func (p *publisher) once(ctx context.Context, cl *client.Client) (accepted int, 
 		p.ledger.offer(p.pending)
 	}
 	level := bloodbank.AckWAL
-	if len(p.pending) == 1 && p.rng.IntN(20) == 0 {
+	if len(p.pending) == 1 && p.rng.IntN(5) == 0 {
 		level = bloodbank.AckStored
 	}
 	receipts, err := p.send(ctx, cl, p.pending, level)

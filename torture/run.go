@@ -16,17 +16,19 @@ import (
 
 // run is one torture from its beginning to its end.
 type run struct {
-	o      Options
-	names  names
-	ways   []*way
-	env    []string
-	ledger *ledger
-	broken violations
-	report Report
-	began  time.Time
+	o       Options
+	names   names
+	ways    []*way
+	env     []string
+	ledger  *ledger
+	broken  violations
+	report  Report
+	began   time.Time
+	flowing time.Time // since when
 
 	publishers []*publisher
-	child      *child // nil while none runs
+	child      *child // nil before the first start
+	ended      bool   // the child was ended by us
 	client     *client.Client
 	meter      *meter
 
@@ -74,7 +76,7 @@ func (r *run) prepare() error {
 		return err
 	}
 	r.names.alone = isolation.Shared == ""
-	r.report = Report{Seed: r.o.Seed, Faults: map[string]int{}, Setup: r.setup(), Disk: ExamineDisk(dir, r.o.Beside)}
+	r.report = Report{Seed: r.o.Seed, Faults: map[string]int{}, Setup: r.setup(), Disk: examineDisk(dir, r.o.Beside, r.o.fsyncs)}
 	if err := r.openWays(); err != nil {
 		return err
 	}
@@ -119,45 +121,63 @@ func (r *run) all(ctx context.Context) error {
 	if err := r.start(ctx); err != nil { // a set-up that cannot work is no finding
 		return fmt.Errorf("torture: the program does not start: %w", err)
 	}
-	for n := 0; !r.done(n); n++ {
-		plan := planRound(r.o, r.targets(), n)
-		if err := r.round(ctx, plan); err != nil {
+	r.flowing = time.Now()
+	for n := 0; n == 0 || !r.done(n); n++ {
+		checked, err := r.next(ctx, n)
+		if ctx.Err() == nil && r.child.gone() && !r.ended {
+			r.broken.add("died", zero(), "bb up ended by itself: %v\n%s", r.child.err, r.child.output())
+			return nil
+		}
+		if errors.Is(err, errSlow) {
+			r.broken.add("stuck", zero(), "bb up does not come up again: %v", err)
+			return nil
+		}
+		if err != nil {
 			return fmt.Errorf("torture: round %d: %w", n+1, err)
 		}
-		r.report.Rounds++
-		for _, name := range plan.names() {
-			r.report.Faults[name]++
-		}
-		last := r.done(n + 1)
-		check := last || n%r.o.Check == r.o.Check-1
-		if check {
-			if err := r.check(ctx, last); err != nil {
-				return fmt.Errorf("torture: check after round %d: %w", n+1, err)
-			}
-		}
-		_, accepted := r.ledger.counts()
-		r.o.Progress(Progress{Round: n + 1, Rounds: r.o.Rounds, Faults: plan.names(), Accepted: accepted, Checked: check, Broken: r.broken.total()})
-		if check && r.broken.total() > 0 {
+		if checked && r.broken.total() > 0 {
 			break // the first broken promise is the one to look at
 		}
 	}
-	if err := r.child.stop(r.o.Patience); err != nil {
-		r.broken.add("stop", zero(), "%v", err)
-	}
+	r.stop()
 	return nil
+}
+
+// next is one round, and the check behind it where that is due.
+func (r *run) next(ctx context.Context, n int) (checked bool, err error) {
+	plan := planRound(r.o, r.targets(), n)
+	if err := r.round(ctx, plan); err != nil {
+		return false, err
+	}
+	r.report.Rounds++
+	for _, name := range plan.names() {
+		r.report.Faults[name]++
+	}
+	last := r.done(n + 1)
+	checked = last || n%r.o.Check == r.o.Check-1
+	if checked {
+		err = r.check(ctx, last)
+	}
+	_, accepted := r.ledger.counts()
+	r.o.Progress(Progress{Round: n + 1, Rounds: r.o.Rounds, Faults: plan.names(), Accepted: accepted, Checked: checked, Broken: r.broken.total()})
+	return checked, err
 }
 
 func (r *run) done(rounds int) bool {
 	_, accepted := r.ledger.counts()
 	return r.o.Rounds > 0 && rounds >= r.o.Rounds ||
-		r.o.Duration > 0 && time.Since(r.began) >= r.o.Duration ||
+		r.o.Duration > 0 && time.Since(r.flowing) >= r.o.Duration ||
 		r.o.Events > 0 && accepted >= r.o.Events
 }
 
 // start starts the program, if it does not run, and waits until it serves.
 func (r *run) start(ctx context.Context) error {
-	if r.child != nil && !r.child.gone() {
+	switch {
+	case r.child == nil:
+	case !r.child.gone():
 		return nil
+	case !r.ended:
+		return errEnded
 	}
 	if err := r.launch(); err != nil {
 		return err
@@ -176,7 +196,7 @@ func (r *run) launch() (err error) {
 		r.client.Close()
 	}
 	r.child, err = startChild(r.o, r.env)
-	if err == nil {
+	if r.ended = false; err == nil {
 		r.meter.watch(r.child)
 	}
 	return err
@@ -187,15 +207,14 @@ func (r *run) round(ctx context.Context, plan round) error {
 	for _, s := range plan.steps {
 		if s.kind == wayDown {
 			r.breaks(s)
-			if err := r.stopCleanly(); err != nil {
-				return err
-			}
+			r.stop()
 		}
 	}
 	if plan.local == kindKillStart {
-		return errors.Join(r.killStarting(ctx, plan.hold), r.heal())
+		r.heal()
+		return r.killStarting(ctx, plan.hold)
 	}
-	if err := r.restart(ctx); err != nil {
+	if err := r.start(ctx); err != nil {
 		return err
 	}
 	stop := make(chan struct{})
@@ -208,74 +227,60 @@ func (r *run) round(ctx context.Context, plan round) error {
 	var faults sync.WaitGroup
 	faults.Go(func() { fault = r.steps(ctx, plan.steps) })
 	pause(ctx, plan.at)
-	clean := r.hurt(ctx, plan)
+	r.hurt(ctx, plan)
 	pause(ctx, r.o.RoundLength-plan.at)
 	faults.Wait()
 	close(stop)
 	wg.Wait()
-	return errors.Join(fault, clean, r.heal(), context.Cause(ctx))
-}
-
-// restart is start, once the first start has shown that the set-up works: from
-// then on a program that does not come up is a finding.
-func (r *run) restart(ctx context.Context) error {
-	if r.child.gone() && r.child.err == nil && r.child.cmd.ProcessState.Success() {
-		return r.start(ctx)
-	}
-	err := r.start(ctx)
-	if err != nil && ctx.Err() == nil {
-		r.broken.add("died", zero(), "bb up does not come up again: %v", err)
-	}
-	return err
+	r.heal()
+	return errors.Join(fault, context.Cause(ctx))
 }
 
 // hurt does to the program what is planned.
-func (r *run) hurt(ctx context.Context, plan round) error {
+func (r *run) hurt(ctx context.Context, plan round) {
 	switch plan.local {
 	case kindKill:
-		r.child.kill()
+		r.kill()
 	case kindStop:
-		return r.stopCleanly()
+		r.stop()
 	case kindFreeze:
 		r.child.signal(syscall.SIGSTOP)
 		pause(ctx, plan.hold)
 		r.child.signal(syscall.SIGCONT)
-	default:
-		if r.child.gone() {
-			r.died()
-		}
 	}
-	return nil
 }
 
-func (r *run) stopCleanly() error {
-	if r.child.gone() {
-		return nil
+// kill and stop end the program, unless that has ended: if by itself, that is for
+// others to find.
+func (r *run) kill() {
+	if !r.child.gone() {
+		r.ended = true
+		r.child.kill()
 	}
+}
+
+func (r *run) stop() {
+	if r.child.gone() {
+		return
+	}
+	r.ended = true
 	if err := r.child.stop(r.o.Patience); err != nil {
 		r.broken.add("stop", zero(), "%v", err)
 	}
-	return nil
-}
-
-func (r *run) died() {
-	r.broken.add("died", zero(), "bb up ended by itself: %v\n%s", r.child.err, r.child.output())
 }
 
 // killStarting kills the program while it starts, perhaps in the middle of its
 // recovery.
 func (r *run) killStarting(ctx context.Context, after time.Duration) error {
-	if !r.child.gone() {
-		r.child.kill()
+	r.kill()
+	if !r.ended {
+		return errEnded
 	}
 	if err := r.launch(); err != nil {
 		return err
 	}
 	pause(ctx, after)
-	if r.child.gone() {
-		r.died()
-	}
-	r.child.kill()
+	r.kill()
 	return context.Cause(ctx)
 }
 
@@ -323,11 +328,10 @@ func (r *run) healWay(target string) {
 	}
 }
 
-func (r *run) heal() error {
+func (r *run) heal() {
 	for _, w := range r.ways {
 		w.heal()
 	}
-	return nil
 }
 
 // end removes what was made, and closes the report.
