@@ -192,28 +192,3 @@ func answered(err error) bool {
 	}
 	return true
 }
-
-// refused reports whether Redis does not let us in.
-func refused(err error) bool {
-	return goredis.IsAuthError(err) || goredis.IsPermissionError(err) || strings.Contains(err.Error(), "DB index is out of range")
-}
-
-// explain says what to do about an error of Redis.
-func (t *Tracker) explain(err error) error {
-	text := err.Error()
-	switch {
-	case goredis.IsPermissionError(err) || strings.Contains(text, "can't run this command"):
-		return bloodbank.Errorf(bloodbank.CodeForbidden, "Redis at %s does not let this user do that: %w; it needs ping, get, mget, setex, expire, sadd, srem, smembers, scard, sscan, srandmember, multi, exec, evalsha and eval on bloodbank:correlation:*", t.o.Addr, err)
-	case goredis.IsAuthError(err):
-		return bloodbank.Errorf(bloodbank.CodeUnauthorized, "Redis at %s refuses the user or the password; correct it in the Redis URL or in REDIS_PASSWORD", t.o.Addr)
-	case strings.Contains(text, "DB index is out of range"):
-		return bloodbank.Errorf(bloodbank.CodeInvalid, "Redis at %s has no database %d; correct it in the Redis URL or in REDIS_DB", t.o.Addr, t.o.DB)
-	}
-	if goredis.IsOOMError(err) {
-		return bloodbank.Errorf(bloodbank.CodeUnavailable, "Redis at %s is full: %w; raise its maxmemory, or shorten the time to live of links", t.o.Addr, err)
-	}
-	if answered(err) {
-		return bloodbank.Errorf(bloodbank.CodeUnavailable, "Redis at %s refuses: %w", t.o.Addr, err)
-	}
-	return bloodbank.Errorf(bloodbank.CodeUnavailable, "Redis at %s does not work: %w; is it running, and is that its address?", t.o.Addr, err)
-}

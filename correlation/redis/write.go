@@ -69,18 +69,25 @@ func (t *Tracker) add(ctx context.Context, links []Link) error {
 	if err != nil {
 		return err
 	}
-	var replies []goredis.Cmder
 	at := t.o.now()
-	err = t.do(ctx, func(ctx context.Context, c *goredis.Client) error {
+	return t.transaction(ctx, len(links), func(ctx context.Context, p goredis.Pipeliner) {
+		for i, l := range links {
+			t.addOne(ctx, p, l, before[i], at)
+		}
+	})
+}
+
+// transaction sends what queue writes, for n links, in one MULTI and EXEC.
+func (t *Tracker) transaction(ctx context.Context, n int, queue func(ctx context.Context, p goredis.Pipeliner)) error {
+	var replies []goredis.Cmder
+	err := t.do(ctx, func(ctx context.Context, c *goredis.Client) error {
 		var err error
 		replies, err = c.TxPipelined(ctx, func(p goredis.Pipeliner) error {
-			for i, l := range links {
-				t.addOne(ctx, p, l, before[i], at)
-			}
+			queue(ctx, p)
 			return nil
 		})
 		switch {
-		case wrongType(err):
+		case wrongType(err) || errors.Is(err, goredis.Nil):
 			return nil // of one key; the rest was written
 		case goredis.IsExecAbortError(err):
 			return abortedBy(replies, err)
@@ -91,7 +98,7 @@ func (t *Tracker) add(ctx context.Context, links []Link) error {
 		return err
 	}
 	refused := refusals(replies)
-	t.counts.written.Add(uint64(len(links) - refused))
+	t.counts.written.Add(uint64(max(n-refused, 0)))
 	if refused > 0 {
 		t.counts.refused.Add(uint64(refused))
 		t.o.Logger.Warn("keys of links hold something else in Redis; delete them, then run bb correlation rebuild", "count", refused)
@@ -107,10 +114,7 @@ func (t *Tracker) addOne(ctx context.Context, p goredis.Pipeliner, l Link, befor
 		}
 	}
 	p.SetEx(ctx, forwardKey(l.Child), forwardValue(l.Parents, at, l.Metadata), t.o.TTL)
-	for _, parent := range l.Parents {
-		p.SAdd(ctx, reverseKey(parent), child)
-		p.Expire(ctx, reverseKey(parent), t.o.TTL)
-	}
+	reverse(ctx, p, l, t.o.TTL)
 }
 
 // latest leaves out links without parents, and all but the last of each child.
