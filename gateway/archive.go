@@ -29,7 +29,8 @@ type archive struct {
 // first one.
 func (a *archive) has(ctx context.Context, id bloodbank.EventID) bool {
 	rests := a.rests.Load()
-	if a.ids == nil || a.now().UnixNano() < rests {
+	left := time.Duration(rests - a.now().UnixNano())
+	if a.ids == nil || 0 < left && left <= archiveRest { // more is left when the clock was set back: then it rests no longer
 		return false
 	}
 	asking, cancel := context.WithTimeout(ctx, archiveTimeout)

@@ -36,6 +36,7 @@ func TestArchiveIsAskedOnlyWhereItMayKnow(t *testing.T) {
 			a := &fakeArchive{}
 			clock := now()
 			g, _ := setup(t, func(o *Options) { o.Archive = a; o.Now = func() time.Time { return clock } })
+			g.recent.steady = func() time.Duration { return clock.Sub(now()) }
 			clock = clock.Add(2 * time.Minute)
 			if _, err := g.Accept(t.Context(), demo(tt.id)); err != nil {
 				t.Fatal(err)
@@ -89,6 +90,7 @@ func TestRecentIsBounded(t *testing.T) {
 	t.Parallel()
 	clock := now()
 	r := newRecent(10, clock)
+	r.steady = func() time.Duration { return clock.Sub(now()) }
 	id := func(i int) bloodbank.EventID { return bloodbank.EventID{byte(i >> 8), byte(i), 1} }
 	for i := range 1000 {
 		clock = clock.Add(time.Second)

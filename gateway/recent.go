@@ -24,19 +24,39 @@ const clockSkew = time.Minute
 // Ids are kept in two generations: the old one goes when the young one is full.
 type recent struct {
 	capacity int
+	steady   func() time.Duration // since the start, whatever is done to the clock
 
 	mu         sync.Mutex
 	young, old map[bloodbank.EventID]uint64
 	youngSince time.Time
 	since      time.Time                           // whatever was accepted from here on is remembered
+	clock      clockBase                           // to see when the clock jumps, after which since says nothing
 	writing    map[bloodbank.EventID]chan struct{} // nil until somebody waits; closed when the writer is done
 }
 
 func newRecent(capacity int, now time.Time) *recent {
+	begin := time.Now()
 	return &recent{
+		steady: func() time.Duration { return time.Since(begin) }, clock: clockBase{wall: now},
 		capacity: capacity, youngSince: now, since: now,
 		young: make(map[bloodbank.EventID]uint64), old: make(map[bloodbank.EventID]uint64),
 		writing: make(map[bloodbank.EventID]chan struct{}),
+	}
+}
+
+// clockBase is what the clock said at a moment of steady time.
+type clockBase struct {
+	wall   time.Time
+	steady time.Duration
+}
+
+// clockLocked notices that the clock was set: a machine without a clock of its own begins in the past, for example. What
+// was accepted under the old clock can have any time, so only ids made from now on are surely known.
+func (r *recent) clockLocked(now time.Time) {
+	steady := r.steady()
+	if jump := now.Round(0).Sub(r.clock.wall.Round(0)) - (steady - r.clock.steady); jump.Abs() > clockSkew {
+		r.clock = clockBase{now, steady}
+		r.since, r.youngSince = now, now
 	}
 }
 
@@ -111,6 +131,7 @@ func (r *recent) addLocked(id bloodbank.EventID, seq uint64, now time.Time) {
 	if _, known := r.lookupLocked(id); known {
 		return
 	}
+	r.clockLocked(now)
 	if len(r.young) >= r.capacity {
 		clear(r.old)
 		r.young, r.old = r.old, r.young
@@ -131,6 +152,7 @@ func (r *recent) covers(id bloodbank.EventID, now time.Time) bool {
 	made := time.UnixMilli(int64(binary.BigEndian.Uint64(id[:8]) >> 16))
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.clockLocked(now)
 	return made.After(r.since.Add(clockSkew)) && !made.After(now.Add(clockSkew))
 }
 
