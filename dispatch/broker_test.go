@@ -61,6 +61,7 @@ type broker struct {
 	checks    int
 	recalled  []time.Time
 	recallErr error
+	seen      func(bus.Message) // of each message that is sent; may be nil
 }
 
 func newBroker() *broker {
@@ -181,6 +182,9 @@ func (l *life) Publish(ctx context.Context, m bus.Message, done func(error)) err
 			l.b.confirmed(m.ID)
 		}
 		done(err)
+	}
+	if l.b.seen != nil {
+		l.b.seen(m)
 	}
 	switch a := l.b.next(m.ID); a {
 	case confirm:
