@@ -42,11 +42,12 @@ type life struct {
 func (l *life) open(ctx context.Context, w *world, disk *vfs.Mem) (err error) {
 	l.opening.Store(true)
 	defer l.opening.Store(false)
-	o := wal.Options{Dir: walDir, FS: disk, SegmentSize: segmentSize, MaxBatch: 2048, RetainBytes: w.setup.retain}
+	now := func() time.Time { return time.Now().Add(time.Duration(w.clock.Load())) }
+	o := wal.Options{Dir: walDir, FS: disk, SegmentSize: segmentSize, MaxBatch: 2048, RetainBytes: w.setup.retain, Now: now}
 	if l.log, err = wal.Open(ctx, o); err != nil {
 		return err
 	}
-	if l.deadLog, err = wal.Open(ctx, wal.Options{Dir: deadDir, FS: disk, SegmentSize: segmentSize}); err != nil {
+	if l.deadLog, err = wal.Open(ctx, wal.Options{Dir: deadDir, FS: disk, SegmentSize: segmentSize, Now: now}); err != nil {
 		return err
 	}
 	if l.dead, err = dispatch.OpenDeadLetters(ctx, l.deadLog); err != nil {
@@ -57,7 +58,7 @@ func (l *life) open(ctx context.Context, w *world, disk *vfs.Mem) (err error) {
 		l.early = newEarlyLog(l.log)
 		log = l.early
 	}
-	l.gateway = gateway.New(gateway.Options{Log: log, Schemas: anything{}, Archive: w.broker, Host: "box"})
+	l.gateway = gateway.New(gateway.Options{Log: log, Schemas: anything{}, Archive: w.broker, Host: "box", Now: now})
 	if err := l.remember(); err != nil {
 		return err
 	}

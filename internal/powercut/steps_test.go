@@ -65,7 +65,7 @@ func (p plan) setup() setup {
 func drawStep(t *rapid.T) step {
 	s := step{Do: rapid.SampledFrom([]string{
 		"accept", "accept", "accept", "batch", "batch", "crowd", "crowd", "again", "again", "script", "script", "poison",
-		"wait", "wait", "wait", "down", "up", "redrive", "restart", "fault", "nothing",
+		"wait", "wait", "wait", "down", "up", "redrive", "restart", "fault", "clock", "nothing",
 	}).Draw(t, "do")}
 	switch s.Do {
 	case "accept", "batch", "crowd":
@@ -78,6 +78,8 @@ func drawStep(t *rapid.T) step {
 		s.Time = time.Duration(rapid.IntRange(1, 9000).Draw(t, "ms")) * time.Millisecond
 	case "fault":
 		s.Fault = drawFault(t)
+	case "clock":
+		s.Time = time.Duration(rapid.IntRange(-400, 400).Draw(t, "hours")) * time.Hour
 	}
 	s.Pick = rapid.Uint64().Draw(t, "pick")
 	if rapid.IntRange(0, 9).Draw(t, "blow") < 6 {
@@ -110,7 +112,7 @@ func (s step) GoString() string {
 	if len(s.Keys)+len(s.Acts) > 0 {
 		text += fmt.Sprintf(" %q%q", s.Keys, s.Acts)
 	}
-	if s.Do == "wait" {
+	if s.Do == "wait" || s.Do == "clock" {
 		text += " " + s.Time.String()
 	}
 	if s.Do == "fault" {
@@ -176,6 +178,8 @@ func (s step) act(w *world) {
 		w.redrive(s.Pick)
 	case "restart":
 		w.restart()
+	case "clock":
+		w.clock.Store(int64(s.Time))
 	case "fault":
 		w.mu.Lock()
 		w.faults = append(w.faults, s.Fault)
@@ -193,7 +197,7 @@ func (w *world) envelope(key string, pick uint64) bloodbank.Envelope {
 	id[8] |= 0x80
 	id[6] = 0x40
 	if n%2 == 0 {
-		binary.BigEndian.PutUint64(id[:8], uint64(time.Now().UnixMilli())<<16)
+		binary.BigEndian.PutUint64(id[:8], uint64(time.Now().UnixMilli())<<16) // by a clock that is right
 		id[6] = 0x70
 	}
 	payload := fmt.Sprintf(`{"n":%d,"pad":%q}`, n, strings.Repeat("p", int((pick+n*97)%400)))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -53,6 +54,7 @@ type world struct {
 	life   *life
 	cuts   int // of power
 	kills  int
+	clock  atomic.Int64 // nanoseconds by which the clock is wrong
 
 	mu      sync.Mutex
 	disk    *vfs.Mem
