@@ -41,13 +41,21 @@ func (b *Bus) makeStream(ctx context.Context) (jetstream.Stream, error) {
 	config := streamConfig(b.opts)
 	config.Description = madeByUs
 	config.Replicas = b.far.opts.Replicas
-	if config.Replicas == 0 {
-		config.Replicas = 1
-		if b.conn.ConnectedClusterName() != "" && len(b.conn.Servers()) >= 3 {
-			config.Replicas = 3
-		}
+	if config.Replicas > 0 {
+		return b.js.CreateStream(ctx, config)
 	}
-	return b.js.CreateStream(ctx, config)
+	config.Replicas = 1
+	if b.conn.ConnectedClusterName() == "" {
+		return b.js.CreateStream(ctx, config)
+	}
+	config.Replicas = 3
+	s, err := b.js.CreateStream(ctx, config)
+	var api *jetstream.APIError
+	if errors.As(err, &api) && api.ErrorCode == codeReplicas { // it shares subjects, not streams
+		config.Replicas = 1
+		return b.js.CreateStream(ctx, config)
+	}
+	return s, err
 }
 
 // improve changes what can be changed without a risk to any message: a longer

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -32,6 +34,7 @@ type remote struct {
 	epoch    int             // counts the losses of the connection
 	trouble  error           // why nothing can be sent; nil when it can
 	said     error           // the last failed attempt to connect
+	failures int             // such attempts
 	denied   error           // the last permission that was missed
 	deniedAt time.Time
 	giveUp   context.CancelFunc // ends a look that can never be answered
@@ -137,13 +140,20 @@ func (b *Bus) connected() {
 	b.reportSick()
 }
 
-// failed notes why an attempt to connect failed.
-func (r *remote) failed(err error) {
-	err = r.explainConnect(err)
+// failed notes why an attempt to connect failed. A server that hangs up may do so
+// over a certificate, and its reason was lost on the way; it is asked again before
+// Dial goes on without it.
+func (r *remote) failed(cause error) {
+	err := r.explainConnect(cause)
 	r.mu.Lock()
+	r.failures++
+	hungUp := errors.Is(cause, io.EOF) || errors.Is(cause, syscall.ECONNRESET) || errors.Is(cause, syscall.EPIPE)
+	again := hungUp && r.failures < 4
 	r.said, r.trouble = err, err
 	r.mu.Unlock()
-	r.first()
+	if !again {
+		r.first()
+	}
 }
 
 // lost notes that the connection is gone.

@@ -44,9 +44,10 @@ type DialOptions struct {
 	// InboxPrefix comes before the subjects of answers, for a user who may not
 	// subscribe to the default, "_INBOX".
 	InboxPrefix string
-	// Replicas of the stream. 0: three for a new stream on a cluster of three or
-	// more, else one; a stream that is there keeps what it has. A stream that has
-	// fewer gets more, never fewer.
+	// Replicas of the stream. 0: three for a new stream on a cluster, else one; a
+	// stream that is there keeps what it has. A stream that has fewer than asked
+	// for gets more, never fewer. A cluster that has no three servers up takes no
+	// new stream until then, unless this is 1.
 	Replicas int
 	// SyncInterval is the servers' sync_interval, which they do not tell: how
 	// long a confirmed message may be in memory only. Default 2 min, theirs.

@@ -206,9 +206,11 @@ func (b *Bus) close(ctx context.Context) error {
 	}
 	b.own.Wait()
 	// Acknowledgements may still be on their way to the server.
-	flush, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeGrace)
-	defer cancel()
-	_ = b.conn.FlushWithContext(flush) // a lost one costs a second delivery, no more
+	if b.conn.IsConnected() {
+		flush, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeGrace)
+		defer cancel()
+		_ = b.conn.FlushWithContext(flush) // a lost one costs a second delivery, no more
+	}
 	b.conn.Close()
 	<-b.gone
 	if b.server != nil {

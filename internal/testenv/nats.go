@@ -73,6 +73,10 @@ func NATSCluster(tb testing.TB, size int, o NATSOptions) []*NATSServer {
 // URL is nats://host:port.
 func (s *NATSServer) URL() string { return "nats://" + s.Addr() }
 
+// File is where the server keeps one of [NATSOptions].Files; it may be rewritten
+// while the server is stopped.
+func (s *NATSServer) File(name string) string { return filepath.Join(s.daemon.dir, name) }
+
 // AwaitHealth waits until the server serves its streams, in a cluster until they
 // are level with the others.
 func (s *NATSServer) AwaitHealth() {
