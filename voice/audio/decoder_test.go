@@ -83,22 +83,29 @@ func TestDecodeWAVOtherRate(t *testing.T) {
 func TestDecodeRefuses(t *testing.T) {
 	t.Parallel()
 	frame := append([]byte{0xFF, 0xFB, 0x90, 0x00}, make([]byte, 413)...)
+	adts := []byte("\xff\xf1\x50\x80\x01\x7f\xfcabcd")
 	pcm := make([]int16, 8)
 	for name, c := range map[string]struct {
 		bytes []byte
 		says  string
 	}{
-		"webm":         {[]byte("\x1a\x45\xdf\xa3\x9f\x42\x86\x81"), "webm"},
-		"ogg":          {[]byte("OggS\x00\x02\x00\x00"), "ogg"},
+		"webm":         {[]byte("\x1a\x45\xdf\xa3\x9f\x42\x86\x81"), "ends before its tracks"},
+		"webm, middle": {[]byte("\x1f\x43\xb6\x75\x01\xff\xff\xff"), "start a new MediaRecorder"},
+		"webm block":   {append([]byte("\xa3\x88\x81\x00\x00\x80abcd\xa3\x88\x81\x00\x00\x80abcd"), 0), "start a new MediaRecorder"},
+		"ogg":          {[]byte("OggS\x00\x02\x00\x00"), "ends before its sound"},
+		"aac":          {slices.Concat(adts, adts), "aac"},
+		"aiff":         {[]byte("FORM\x00\x00\x10\x00AIFFCOMM"), "aiff"},
+		"amr":          {[]byte("#!AMR\nabcdef"), "amr"},
 		"flac":         {[]byte("fLaC\x00\x00\x00\x22"), "flac"},
 		"mp3 tag":      {[]byte("ID3\x04\x00\x00\x00\x00"), "mp3"},
 		"mp3 frames":   {append(bytes.Repeat(frame, 2), 0), "mp3"},
 		"mp4":          {[]byte("\x00\x00\x00\x20ftypisom"), "mp4"},
 		"avi":          {[]byte("RIFF\x00\x00\x00\x00AVI LIST"), "riff"},
 		"cut header":   {[]byte("RIFF\x00\x00\x00\x00WAVEfmt "), "ends before"},
-		"24 bit":       {wav(wavHead{tag: 1, channels: 1, bits: 24, rate: 16000}, pcm), "24 bits"},
-		"float":        {wav(wavHead{tag: 3, channels: 1, bits: 32, rate: 16000}, pcm), "encoding 3"},
-		"six channels": {wav(wavHead{tag: 1, channels: 6, bits: 16, rate: 16000}, pcm), "6 channels"},
+		"48 bit":       {wav(wavHead{tag: 1, channels: 1, bits: 48, rate: 16000}, pcm), "48 bits"},
+		"half float":   {wav(wavHead{tag: 3, channels: 1, bits: 16, rate: 16000}, pcm), "encoding 3"},
+		"adpcm":        {wav(wavHead{tag: 2, channels: 1, bits: 4, rate: 16000}, pcm), "encoding 2"},
+		"9 channels":   {wav(wavHead{tag: 1, channels: 9, bits: 16, rate: 16000}, pcm), "9 channels"},
 		"no channel":   {wav(wavHead{tag: 1, channels: 0, bits: 16, rate: 16000}, pcm), "0 channels"},
 		"4 kHz":        {wav(wavHead{tag: 1, channels: 1, bits: 16, rate: 4000}, pcm), "4000 samples"},
 		"huge rate":    {wav(wavHead{tag: 1, channels: 1, bits: 16, rate: 1 << 31}, pcm), "samples a second"},

@@ -5,27 +5,45 @@ import "encoding/binary"
 // Format names what the first bytes of a stream say it is.
 type Format string
 
-// The formats that are told apart. Only [FormatPCM] and [FormatWAV] are decoded;
-// the rest are known by their magic so that they are refused by name.
+// The formats that are told apart. PCM, WAV, WebM and Ogg are decoded here, if what they
+// hold is; the rest by a [Transcoder].
 const (
-	FormatUnknown Format = ""     // too few bytes so far
-	FormatPCM     Format = "pcm"  // raw s16le 16 kHz mono; also anything without a magic
-	FormatWAV     Format = "wav"  // RIFF/WAVE
-	FormatWebM    Format = "webm" // Matroska, as MediaRecorder sends
-	FormatOgg     Format = "ogg"
-	FormatFLAC    Format = "flac"
-	FormatMP3     Format = "mp3"
-	FormatMP4     Format = "mp4"
-	FormatRIFF    Format = "riff" // RIFF that is not WAVE, or its 64-bit and big-endian kin
+	FormatUnknown  Format = ""     // too few bytes so far
+	FormatPCM      Format = "pcm"  // samples without a container; also anything without a magic
+	FormatWAV      Format = "wav"  // RIFF/WAVE
+	FormatWebM     Format = "webm" // Matroska, as MediaRecorder sends
+	FormatWebMPart Format = "webm part"
+	FormatOgg      Format = "ogg"
+	FormatFLAC     Format = "flac"
+	FormatMP3      Format = "mp3"
+	FormatMP4      Format = "mp4"
+	FormatAAC      Format = "aac" // ADTS, without a container
+	FormatAIFF     Format = "aiff"
+	FormatAU       Format = "au"
+	FormatCAF      Format = "caf"
+	FormatAMR      Format = "amr"
+	FormatASF      Format = "asf" // also WMA
+	FormatW64      Format = "w64"
+	FormatRIFF     Format = "riff" // RIFF that is not WAVE, or its 64-bit and big-endian kin
 )
 
 // sniff decides on the first bytes of a stream. It answers FormatUnknown as long as
 // more bytes could still change the answer, unless last says that none will come.
 func sniff(head []byte, last bool) Format {
-	for _, m := range []struct {
+	for _, m := range [...]struct {
 		magic  string
 		format Format
-	}{{"\x1a\x45\xdf\xa3", FormatWebM}, {"OggS", FormatOgg}, {"fLaC", FormatFLAC}} {
+	}{
+		{"\x1a\x45\xdf\xa3", FormatWebM},
+		{"\x1f\x43\xb6\x75", FormatWebMPart},
+		{"OggS", FormatOgg},
+		{"fLaC", FormatFLAC},
+		{".snd\x00\x00", FormatAU},
+		{"caff\x00\x01", FormatCAF},
+		{"#!AMR", FormatAMR},
+		{"\x30\x26\xb2\x75\x8e\x66\xcf\x11", FormatASF},
+		{"riff\x2e\x91\xcf\x11", FormatW64},
+	} {
 		switch begins(head, m.magic) {
 		case yes:
 			return m.format
@@ -35,7 +53,7 @@ func sniff(head []byte, last bool) Format {
 			}
 		}
 	}
-	if f, found := sniffRIFF(head, last); found {
+	if f, found := sniffIFF(head, last); found {
 		return f
 	}
 	if len(head) < 8 && !last {
@@ -44,45 +62,62 @@ func sniff(head []byte, last bool) Format {
 	if len(head) >= 8 && string(head[4:8]) == "ftyp" {
 		return FormatMP4
 	}
-	return sniffMP3(head, last)
+	if len(head) >= 4 && string(head[:3]) == "ID3" && head[3] < 0x10 {
+		return FormatMP3
+	}
+	for _, kind := range [...]struct {
+		format Format
+		length func([]byte) int
+		same   int // bytes that two frames of a stream have in common
+	}{{FormatMP3, mp3FrameLength, 2}, {FormatAAC, aacFrameLength, 3}, {FormatWebMPart, blockLength, 1}} {
+		if f := sniffFrames(head, last, kind.length, kind.same); f != FormatPCM {
+			if f == FormatMP3 {
+				f = kind.format
+			}
+			return f
+		}
+	}
+	return FormatPCM
 }
 
-func sniffRIFF(head []byte, last bool) (Format, bool) {
+// sniffIFF looks for RIFF and its kin, which name their kind after their size.
+func sniffIFF(head []byte, last bool) (Format, bool) {
 	for _, magic := range []string{"RF64", "RIFX"} {
 		if begins(head, magic) == yes {
 			return FormatRIFF, true
 		}
 	}
-	if begins(head, "RIFF") != yes {
-		return FormatUnknown, false
-	}
-	if len(head) < 12 {
-		if last {
-			return FormatRIFF, true
+	for _, k := range [...]struct {
+		magic, kind   string
+		format, other Format
+	}{{"RIFF", "WAVE", FormatWAV, FormatRIFF}, {"FORM", "AIF", FormatAIFF, FormatPCM}} {
+		switch {
+		case begins(head, k.magic) != yes:
+			continue
+		case len(head) < 12 && !last:
+			return FormatUnknown, true
+		case len(head) >= 12 && string(head[8:8+len(k.kind)]) == k.kind:
+			return k.format, true
 		}
-		return FormatUnknown, true
+		return k.other, true
 	}
-	if string(head[8:12]) == "WAVE" {
-		return FormatWAV, true
-	}
-	return FormatRIFF, true
+	return FormatUnknown, false
 }
 
-// sniffMP3 wants two frame headers in a row: quiet raw PCM often begins with bytes
-// that look like one, and refusing good audio would be worse than a late refusal.
-func sniffMP3(head []byte, last bool) Format {
-	if len(head) >= 4 && string(head[:3]) == "ID3" && head[3] < 0x10 {
-		return FormatMP3
-	}
-	length := mp3FrameLength(head)
+// sniffFrames wants two frame headers in a row: quiet raw PCM often begins with bytes
+// that look like one, and refusing good audio would be worse than a late refusal. It
+// answers FormatPCM for no, and FormatMP3, whatever the frames are, for yes.
+func sniffFrames(head []byte, last bool, length func([]byte) int, same int) Format {
+	const most = 7 // bytes that a length needs
+	n := length(head)
 	switch {
-	case length == 0:
+	case n == 0:
 		return FormatPCM
-	case len(head) < length+4 && last:
+	case len(head) < n+most && last:
 		return FormatPCM
-	case len(head) < length+4:
+	case len(head) < n+most:
 		return FormatUnknown
-	case mp3FrameLength(head[length:]) != 0 && head[length+1] == head[1]:
+	case length(head[n:]) != 0 && string(head[n+1:n+same]) == string(head[1:same]):
 		return FormatMP3
 	}
 	return FormatPCM
@@ -110,6 +145,34 @@ func mp3FrameLength(b []byte) int {
 		hertz /= 2
 	}
 	return 72_000*mpeg2[bitrate]/(hertz/2) + padding
+}
+
+// aacFrameLength is the length of the ADTS frame whose header starts b, 0 for none.
+func aacFrameLength(b []byte) int {
+	if len(b) < 7 || b[0] != 0xff || b[1]&0xf6 != 0xf0 || b[2]>>2&15 > 12 {
+		return 0
+	}
+	n := int(b[3]&3)<<11 | int(b[4])<<3 | int(b[5])>>5
+	if n <= 7 {
+		return 0
+	}
+	return n
+}
+
+// blockLength is the length of a WebM block of track 1 that starts b, 0 for none: what a
+// client sends first that goes on with a recording on a new connection.
+func blockLength(b []byte) int {
+	if begins(b, "\x1f\x43\xb6\x75") == yes {
+		return 4 // the next cluster
+	}
+	if len(b) < 7 || b[0] != 0xa3 {
+		return 0
+	}
+	size, n, err := vint(b[1:6])
+	if err != nil || size < 5 || size > maxPacket || b[1+n] != 0x81 {
+		return 0
+	}
+	return 1 + n + int(size)
 }
 
 type answer int

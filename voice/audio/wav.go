@@ -6,26 +6,28 @@ import (
 )
 
 const (
-	minRate = 8000
-	maxRate = 192_000
 	// A header with more than this before its samples is damage or an attack.
 	maxWAVHeader = 1 << 20
 
 	wavPCM        = 1
+	wavFloat      = 3
+	wavAlaw       = 6
+	wavMulaw      = 7
 	wavExtensible = 0xFFFE
+
+	// The tail of the GUIDs that hold a tag of the above in their first two bytes.
+	wavGUID = "\x00\x00\x00\x00\x10\x00\x80\x00\x00\xaa\x00\x38\x9b\x71"
 )
 
 // wavReader takes a WAV stream apart as it comes. The declared length of the data
 // is believed only where it can be: piped writers put 0 or a huge number there.
 type wavReader struct {
-	buf     []byte // header bytes not yet understood, or the odd bytes of a frame
+	buf     []byte // header bytes not yet understood
 	skip    int64  // bytes of an uninteresting chunk still to pass over
 	seen    int64  // header bytes so far
 	state   wavState
 	left    int64 // bytes of data still to come; negative: until the end of the stream
-	channel int
-	down    *Resampler
-	mono    []int16
+	samples *sampleReader
 }
 
 type wavState int
@@ -34,10 +36,12 @@ const (
 	wavRIFF wavState = iota
 	wavChunks
 	wavData
-	wavDone
 )
 
 func (w *wavReader) decode(dst []int16, p []byte) ([]int16, error) {
+	if w.state >= wavData {
+		return w.data(dst, p), nil
+	}
 	w.buf = append(w.buf, p...)
 	for w.state < wavData {
 		advanced, err := w.header()
@@ -48,8 +52,11 @@ func (w *wavReader) decode(dst []int16, p []byte) ([]int16, error) {
 			return dst, nil
 		}
 	}
-	return w.data(dst), nil
+	p, w.buf = w.buf, nil
+	return w.data(dst, p), nil
 }
+
+func (w *wavReader) settled() bool { return w.state >= wavData }
 
 // header understands one piece of the header, or says that it needs more bytes.
 func (w *wavReader) header() (bool, error) {
@@ -89,7 +96,7 @@ func (w *wavReader) chunk(id string, size int64) (bool, error) {
 		w.take(8 + size + size%2)
 		return err == nil, err
 	case "data":
-		if w.channel == 0 {
+		if w.samples == nil {
 			return false, formatError(FormatWAV, "has samples before its fmt chunk")
 		}
 		w.take(8)
@@ -108,23 +115,35 @@ func (w *wavReader) chunk(id string, size int64) (bool, error) {
 }
 
 func (w *wavReader) layout(f []byte) error {
-	tag := binary.LittleEndian.Uint16(f)
-	if tag == wavExtensible && len(f) >= 26 {
-		tag = binary.LittleEndian.Uint16(f[24:])
+	le := binary.LittleEndian
+	tag, bits := le.Uint16(f), int(le.Uint16(f[14:]))
+	if tag == wavExtensible && len(f) >= 40 && string(f[26:40]) == wavGUID {
+		tag = le.Uint16(f[24:])
 	}
-	channels := int(binary.LittleEndian.Uint16(f[2:]))
-	rate := int(binary.LittleEndian.Uint32(f[4:]))
-	bits := binary.LittleEndian.Uint16(f[14:])
-	switch {
-	case tag != wavPCM || bits != 16:
+	r := RawFormat{Channels: int(le.Uint16(f[2:])), Rate: int(le.Uint32(f[4:]))}
+	// Samples of odd sizes, such as 20 bits, lie at the top of whole bytes.
+	switch bytes := (bits + 7) / 8 * 8; tag {
+	case wavPCM, wavFloat:
+		r.Encoding = linear(tag == wavFloat, bytes)
+	case wavAlaw, wavMulaw:
+		if r.Encoding = Alaw; tag == wavMulaw {
+			r.Encoding = Mulaw
+		}
+		bits = 8
+	default:
+		return foreign(FormatWAV, fmt.Sprintf("holds encoding %d with %d bits", tag, bits))
+	}
+	if r.Encoding == "" {
 		return formatError(FormatWAV, fmt.Sprintf("holds encoding %d with %d bits", tag, bits))
-	case channels != 1 && channels != 2:
-		return formatError(FormatWAV, fmt.Sprintf("has %d channels", channels))
-	case rate < minRate || rate > maxRate:
-		return formatError(FormatWAV, fmt.Sprintf("has %d samples a second; %d to %d are taken",
-			rate, minRate, maxRate))
 	}
-	w.channel, w.down = channels, NewResampler(rate)
+	if err := r.Validate(); err != nil {
+		return formatError(FormatWAV, "holds "+err.Error())
+	}
+	width := int(le.Uint16(f[12:])) / r.Channels
+	if width > 8 || width*r.Channels != int(le.Uint16(f[12:])) {
+		width = 0
+	}
+	w.samples = newSampleReader(r, width)
 	return nil
 }
 
@@ -136,43 +155,18 @@ func (w *wavReader) take(n int64) {
 	w.skip += n - here
 }
 
-func (w *wavReader) data(dst []int16) []int16 {
-	if w.state == wavDone {
-		w.buf = w.buf[:0]
-		return dst
-	}
-	frame := 2 * w.channel
-	usable := len(w.buf)
+// data plays what of p is sound; what follows the declared length is metadata, never sound.
+func (w *wavReader) data(dst []int16, p []byte) []int16 {
 	if w.left >= 0 {
-		usable = int(min(int64(usable), w.left))
+		p = p[:min(w.left, int64(len(p)))]
+		w.left -= int64(len(p))
 	}
-	usable -= usable % frame
-	w.mono = w.mono[:0]
-	for at := 0; at < usable; at += frame {
-		w.mono = append(w.mono, w.mix(w.buf[at:]))
-	}
-	w.buf = w.buf[:copy(w.buf, w.buf[usable:])]
-	if w.left >= 0 {
-		if w.left -= int64(usable); w.left < int64(frame) {
-			// What follows the samples is metadata, never sound.
-			w.state = wavDone
-		}
-	}
-	return w.down.Resample(dst, w.mono)
-}
-
-func (w *wavReader) mix(b []byte) int16 {
-	left := int16(binary.LittleEndian.Uint16(b))
-	if w.channel == 1 {
-		return left
-	}
-	right := int16(binary.LittleEndian.Uint16(b[2:]))
-	return int16((int32(left) + int32(right)) / 2)
+	return w.samples.read(dst, p)
 }
 
 func (w *wavReader) flush(dst []int16) ([]int16, error) {
 	if w.state < wavData {
 		return dst, formatError(FormatWAV, "ends before its samples begin")
 	}
-	return w.down.Flush(dst), nil
+	return w.samples.flush(dst), nil
 }
