@@ -52,7 +52,7 @@ func (s *Store) attempt(ctx context.Context, allowed time.Duration, f func(ctx c
 	if err == nil {
 		defer c.Release()
 		err = f(ctx, c.Conn())
-		broken = err != nil && ctx.Err() == nil && (c.Conn().IsClosed() || isStale(err))
+		broken = err != nil && ctx.Err() == nil && (c.Conn().IsClosed() || isStale(err) || isReadOnly(err))
 	}
 	if err != nil && errors.Is(context.Cause(ctx), errSilent) {
 		err = errors.Join(errSilent, err)
@@ -67,6 +67,13 @@ func (s *Store) attempt(ctx context.Context, allowed time.Duration, f func(ctx c
 func isStale(err error) bool {
 	var fault *pgconn.PgError
 	return errors.As(err, &fault) && fault.Code == "0A000" && fault.Routine == "RevalidateCachedQuery"
+}
+
+// isReadOnly reports whether the server at the other end takes no writes, as one
+// that was the primary until a moment ago: connecting anew may lead to its heir.
+func isReadOnly(err error) bool {
+	var fault *pgconn.PgError
+	return errors.As(err, &fault) && fault.Code == "25006"
 }
 
 // isGone reports whether tables of ours are missing, or are not those that we

@@ -7,5 +7,8 @@
 // sequences are given in the order of commits, and whoever follows them misses
 // nothing. No process can hold the others up by stopping in the middle.
 //
+// Who follows the store is woken by [Store.Listen] as soon as any process has
+// committed, and may poll as well.
+//
 // It knows no bus, no log and no HTTP. All it holds can be rebuilt by replay.
 package postgres

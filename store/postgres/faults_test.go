@@ -134,6 +134,41 @@ func TestTimeouts(t *testing.T) {
 	}
 }
 
+// A process that stops for good between two statements of a transaction, with
+// the lock of all who append: the server ends it, and the others go on.
+func TestStoppedInATransaction(t *testing.T) {
+	t.Parallel()
+	server := testenv.Postgres(t)
+	other := openTest(t, Options{URL: server.URL()})
+	stopped := openTest(t, Options{URL: with(t, server.URL(), "", "", "", "idle_in_transaction_session_timeout", "500")})
+	batch := samples(t, 0, 5)
+	_, err := stopped.attempt(t.Context(), stopped.opts.Timeout, func(ctx context.Context, conn *pgx.Conn) error {
+		tx, err := conn.Begin(ctx)
+		if err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock(1111647606, 'events'::regclass::oid::integer)"); err != nil {
+			return err
+		}
+		mustStore(t, other, batch)
+		if err := tx.Commit(ctx); err == nil {
+			t.Error("the transaction was not ended")
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var own string
+	err = other.call(t.Context(), "test", func(ctx context.Context, c *pgx.Conn) error {
+		return c.QueryRow(ctx, "SELECT current_setting('idle_in_transaction_session_timeout')").Scan(&own)
+	})
+	if err != nil || own != "1min" {
+		t.Fatalf("by default it is %s, %v", own, err)
+	}
+	mustStore(t, stopped, samples(t, 5, 5))
+}
+
 func TestRestartAndKill(t *testing.T) {
 	t.Parallel()
 	server := testenv.PrivatePostgres(t)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/33god/bloodbank"
 	"github.com/33god/bloodbank/internal/testenv"
+	"github.com/33god/bloodbank/store"
 )
 
 // refusedEarly fails unless doctor and start both refuse the URL, the start even
@@ -88,8 +89,14 @@ func TestReadOnlyDatabase(t *testing.T) {
 	database := strings.TrimSpace(server.Exec("SELECT current_database()"))
 	server.Exec("ALTER DATABASE " + database + " SET default_transaction_read_only = on")
 	refusedEarly(t, server.URL(), bloodbank.CodeInvalid, "read-only", "default_transaction_read_only", "BB_STORE")
+	// Who runs already and connects anew is told, and does not stay with a
+	// connection that takes no writes when others would.
+	server.Exec("BEGIN READ WRITE; SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'bloodbank' AND datname = current_database(); COMMIT")
+	batch := samples(t, 0, 10)
+	_, err := s.Append(t.Context(), store.Batch{Events: batch})
+	refused(t, err, bloodbank.CodeUnavailable, "primary", "BB_STORE")
 	server.Exec("BEGIN READ WRITE; ALTER DATABASE " + database + " RESET default_transaction_read_only; COMMIT")
-	mustStore(t, s, samples(t, 0, 1))
+	mustStore(t, s, batch)
 }
 
 // A standby, and a server that lets in by TLS alone.
