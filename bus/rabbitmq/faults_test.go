@@ -245,6 +245,29 @@ func TestTrapBlockedPublishersStillConsume(t *testing.T) {
 	confirm(t, b, 1)
 }
 
+// The broker closes the connection with a proper goodbye, again and again. What
+// was under way may be stored and is never called refused, and the login of the
+// URL still works: a version of the client library forgot the password after the
+// first connection.
+func TestTrapLoginSurvivesReconnects(t *testing.T) {
+	r := testenv.RabbitMQ(t)
+	b := open(t, Options{URL: r.URL(), Groups: []string{"reader"}, ReconnectMax: 5 * time.Millisecond})
+	for range 3 {
+		var results []<-chan error
+		for range 100 {
+			results = append(results, send(t, b, newMessage(t)))
+		}
+		r.CloseConnections()
+		for _, c := range results {
+			if err := receive(t, c); errors.Is(err, errNacked) || errors.Is(err, bus.ErrRejected) || errors.Is(err, ErrRefused) {
+				t.Errorf("under way: %v", err)
+			}
+		}
+		until(t, "the connection", func() bool { return b.Check(t.Context()) == nil })
+	}
+	confirm(t, b, 1)
+}
+
 // A blocked broker does not answer a goodbye, but goes on with its signs of life.
 func TestTrapCloseWhileBlocked(t *testing.T) {
 	r := testenv.RabbitMQ(t)

@@ -160,14 +160,19 @@ func (p *publisher) settle(e *entry, err error) {
 		p.setFault(nil)
 	}
 	if errors.Is(err, ErrUnroutable) {
-		p.setFault(err)
-		select {
-		case p.repair <- struct{}{}:
-		default:
-		}
+		p.unroutable(err)
 	}
 	e.done(err)
 	p.give(e.weight)
+}
+
+// unroutable has the topology declared again, and Check say why.
+func (p *publisher) unroutable(why error) {
+	p.setFault(why)
+	select {
+	case p.repair <- struct{}{}:
+	default:
+	}
 }
 
 func (p *publisher) setFault(err error) {

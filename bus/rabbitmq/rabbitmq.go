@@ -41,10 +41,17 @@ type Bus struct {
 	closeErr  error
 }
 
-// Open checks o and connects, within ctx and Options.DialTimeout. A broker that
-// cannot be reached is no error: the driver tries on, Publish and Check say why
-// it has no connection. Errors are bad options, and ErrRefused where the broker
-// answers and refuses: its message names the setting.
+// Open checks o and connects, within ctx and Options.DialTimeout.
+//
+// What only people can mend is an error: bad options, and ErrRefused, whose
+// message names the setting. That is wrong credentials, no such virtual host,
+// rights that are missing, an exchange or a queue with other settings, TLS that
+// does not fit, or a server that is no RabbitMQ.
+//
+// What may pass is none: no such host, nobody listens, silence, an end in the
+// middle of the login, a broker that is short of memory. The driver tries on,
+// and Publish and Check say why there is no connection. ErrRefused after a good
+// start is treated alike, for an administrator may be at work.
 func Open(ctx context.Context, o Options) (*Bus, error) {
 	o = o.withDefaults()
 	if err := o.validate(); err != nil {

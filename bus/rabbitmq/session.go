@@ -97,16 +97,39 @@ func (s *session) send() {
 func (s *session) confirm() {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
+	returns := s.returns
 	for {
 		select {
 		case e := <-s.unconfirmed:
 			if !s.await(&e, timer) {
 				return
 			}
+		case r, open := <-returns:
+			if !open {
+				returns = nil
+				continue
+			}
+			s.returned[r.MessageId] = r.ReplyCode
 		case <-s.gone:
 			return
 		}
+		s.sweep()
 	}
+}
+
+// sweep reports returns of messages that were settled before, which a sound
+// broker never sends: it writes them before the confirm. Their events are
+// confirmed already; that the bus does not work must show all the same. With no
+// place of the window taken nothing is under way, for only this goroutine frees
+// them.
+func (s *session) sweep() {
+	if len(s.returned) == 0 || len(s.p.room) < cap(s.p.room) {
+		return
+	}
+	s.p.opts.Logger.Error("the broker returned messages after it had confirmed them: no queue has them",
+		"messages", len(s.returned), "exchange", s.p.opts.Exchange)
+	clear(s.returned)
+	s.p.unroutable(fmt.Errorf("%w (exchange %q), and said so after the confirm", ErrUnroutable, s.p.opts.Exchange))
 }
 
 // await settles e, and returns false when the session is over.

@@ -129,6 +129,35 @@ func TestTrapReturnsAreMatchedById(t *testing.T) {
 	}
 }
 
+// A broker that returns a message after its confirm: nothing can be done for that
+// one, but Check says so, the topology is declared again, and the return is not
+// taken for that of a later message with the same id.
+func TestTrapReturnAfterTheConfirm(t *testing.T) {
+	t.Parallel()
+	late := make(chan func(), 1)
+	s := (&stub{publish: func(c *stubConn, m stubMessage) {
+		c.confirm(m.channel, m.tag, false)
+		if m.tag == 1 {
+			late <- func() { c.giveBack(m) }
+		}
+	}}).serve(t, nil)
+	b := open(t, Options{URL: s.url()})
+	m := newMessage(t)
+	if err := result(t, b, m); err != nil {
+		t.Fatal(err)
+	}
+	before := len(s.declared(DefaultExchange))
+	receive(t, late)()
+	until(t, "Check to say so", func() bool { return errors.Is(b.Check(t.Context()), ErrUnroutable) })
+	until(t, "the exchange to be declared again", func() bool { return len(s.declared(DefaultExchange)) > before })
+	if err := result(t, b, m); err != nil {
+		t.Errorf("the same id again: %v", err)
+	}
+	if err := b.Check(t.Context()); err != nil {
+		t.Errorf("Check after a confirm: %v", err)
+	}
+}
+
 // The same id twice in one window, of which one is returned.
 func TestReturnOfATwin(t *testing.T) {
 	t.Parallel()
