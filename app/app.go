@@ -33,18 +33,21 @@ type App struct {
 	log     *slog.Logger
 	version string
 
-	wal      *wal.Log
-	deadLog  *wal.Log
-	dead     *dispatch.DeadLetters
-	schemas  *schema.Registry
-	bus      busDriver
-	store    storeDriver
-	gateway  *gateway.Gateway
-	dispatch *dispatch.Dispatcher
-	recorder *recorder.Recorder
-	live     *live.Hub
-	voice    voiceDoor
-	listener net.Listener
+	wal        *wal.Log
+	deadLog    *wal.Log
+	journalLog *wal.Log
+	dead       *dispatch.DeadLetters
+	retention  *dispatch.Retention
+	schemas    *schema.Registry
+	bus        busDriver
+	routes     []*route
+	store      storeDriver
+	gateway    *gateway.Gateway
+	dispatch   *dispatch.Dispatcher
+	recorder   *recorder.Recorder
+	live       *live.Hub
+	voice      voiceDoor
+	listener   net.Listener
 
 	group *service.Group
 }
@@ -58,10 +61,12 @@ func New(cfg config.Config, version string, logs io.Writer) *App {
 		service.NewResource("schemas", a.openSchemas, nothing),
 		service.NewResource("write-ahead log", a.openLog, a.closeLog),
 		service.NewResource("bus", a.openBus, a.closeBus),
+		service.NewResource("routes", a.openRoutes, a.closeRoutes),
 		service.NewResource("store", a.openStore, a.closeStore),
 		service.NewResource("live stream", a.startLive, a.stopLive),
 		service.NewResource("recorder", a.startRecorder, a.stopRecorder),
 		service.NewResource("dispatch", a.startDispatch, a.stopDispatch),
+		service.NewResource("dispatch of routes", a.startRoutes, a.stopRoutes),
 		service.NewResource("gateway", a.openGateway, nothing),
 		service.NewResource("voice", a.openVoice, a.closeVoice),
 		a.httpService(),
@@ -128,11 +133,17 @@ func (a *App) startRecorder(ctx context.Context) error {
 func (a *App) stopRecorder(ctx context.Context) error { return a.recorder.Stop(ctx) }
 
 func (a *App) startDispatch(ctx context.Context) (err error) {
-	a.dispatch, err = dispatch.New(dispatch.Options{Log: a.wal, Publisher: a.bus, Dead: a.dead, Logger: a.log})
-	if err != nil {
+	if a.dispatch, err = a.newDispatcher(dispatch.Options{Publisher: a.bus}); err != nil {
 		return err
 	}
 	return a.dispatch.Start(ctx)
+}
+
+// newDispatcher fills in what all dispatchers share.
+func (a *App) newDispatcher(o dispatch.Options) (*dispatch.Dispatcher, error) {
+	o.Log, o.Dead, o.Retention, o.Logger = a.wal, a.dead, a.retention, a.log
+	o.CompressAbove, o.MaxAttempts = int(a.cfg.Bus.CompressAbove), a.cfg.Bus.MaxAttempts
+	return dispatch.New(o)
 }
 
 func (a *App) stopDispatch(ctx context.Context) error { return a.dispatch.Stop(ctx) }

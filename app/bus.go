@@ -25,39 +25,54 @@ type busDriver interface {
 // dispatch recalls or the store drops.
 const duplicateWindow = 12 * time.Second
 
-// openBus chooses the bus.
+// openBus chooses the bus: where every event goes, and where the recorder reads.
 func (a *App) openBus(ctx context.Context) (err error) {
-	switch scheme, _, _ := strings.Cut(a.cfg.Bus.URL, ":"); scheme {
+	switch scheme(a.cfg.Bus.URL) {
 	case "", config.Embedded:
 		a.bus, err = jetstream.Open(ctx, jetstream.Options{
 			Dir: filepath.Join(a.cfg.DataDir, busDir), MaxAge: a.cfg.Bus.MaxAge, SyncInterval: a.cfg.Bus.SyncInterval,
 			DuplicateWindow: duplicateWindow, KeepFor: []string{recorder.Group}, Logger: a.log,
 		})
 	case "amqp", "amqps":
-		a.bus, err = a.openRabbit(ctx)
+		o, fault := rabbitOptions(a.cfg, a.cfg.Bus.URL)
+		if fault != nil {
+			return fault
+		}
+		o.Exchange, o.Groups, o.Logger = a.cfg.Rabbit.Exchange, []string{recorder.Group}, a.log
+		a.bus, err = rabbitmq.Open(ctx, o)
+	case "nats", "tls":
+		o := natsOptions(a.cfg, a.cfg.Bus.URL)
+		o.KeepFor, o.Logger = []string{recorder.Group}, a.log
+		a.bus, err = jetstream.Dial(ctx, o)
 	default:
-		err = bloodbank.Errorf(bloodbank.CodeUnsupported, "there is no driver for the scheme %s of bus.url (BB_BUS, --bus)", scheme)
+		err = unknownScheme("bus.url (BB_BUS, --bus)", a.cfg.Bus.URL)
 	}
 	return err
 }
 
-func (a *App) openRabbit(ctx context.Context) (busDriver, error) {
-	o, err := rabbitOptions(a.cfg)
-	if err != nil {
-		return nil, err
-	}
-	o.Logger = a.log
-	return rabbitmq.Open(ctx, o)
-}
+func (a *App) closeBus(ctx context.Context) error { return a.bus.Close(ctx) }
 
-// rabbitOptions are those of the main bus: its exchange is the original's, and
-// the recorder's queue takes everything.
-func rabbitOptions(cfg config.Config) (rabbitmq.Options, error) {
+// rabbitOptions are what all brokers of that kind share.
+func rabbitOptions(cfg config.Config, url string) (rabbitmq.Options, error) {
 	secure, err := brokerTLS(cfg.Bus)
 	return rabbitmq.Options{
-		URL: cfg.Bus.URL, Login: rabbitLogin(cfg.Bus.Credentials), TLS: secure,
-		Exchange: cfg.Rabbit.Exchange, Groups: []string{recorder.Group}, QueueType: cfg.Bus.QueueType,
+		URL: url, Login: rabbitLogin(cfg.Bus.Credentials), TLS: secure, QueueType: cfg.Bus.QueueType,
 	}, err
 }
 
-func (a *App) closeBus(ctx context.Context) error { return a.bus.Close(ctx) }
+func natsOptions(cfg config.Config, url string) jetstream.DialOptions {
+	return jetstream.DialOptions{
+		URL: url, CredsFile: cfg.Bus.Credentials, CAFile: cfg.Bus.CA, CertFile: cfg.Bus.Cert, KeyFile: cfg.Bus.Key,
+		Replicas: cfg.Bus.Replicas, SyncInterval: cfg.Bus.ServerSync, SyncAlways: cfg.Bus.ServerSync == 0,
+		MaxAge: cfg.Bus.MaxAge,
+	}
+}
+
+func scheme(url string) string {
+	s, _, _ := strings.Cut(url, ":")
+	return s
+}
+
+func unknownScheme(setting, url string) error {
+	return bloodbank.Errorf(bloodbank.CodeUnsupported, "there is no driver for the scheme %s of %s", scheme(url), setting)
+}

@@ -7,7 +7,6 @@ import (
 	"net/http"
 
 	"github.com/33god/bloodbank"
-	"github.com/33god/bloodbank/dispatch"
 	"github.com/33god/bloodbank/httpapi"
 	"github.com/33god/bloodbank/internal/service"
 )
@@ -46,7 +45,7 @@ func (a *App) httpService() service.Service {
 func (a *App) newHTTPServer() *http.Server {
 	api := httpapi.New(httpapi.Options{
 		Gateway: a.gateway, Store: a.store, Tracker: a.store, Schemas: a.schemas, Live: a.live,
-		DeadLetters: deadLetters{a.dead, a.dispatch},
+		DeadLetters: a.dead,
 		Voice:       a.voiceHandler(),
 		Checks:      a.checks,
 		Status:      a.status,
@@ -60,17 +59,6 @@ func (a *App) newHTTPServer() *http.Server {
 		},
 	})
 	return api.HTTPServer()
-}
-
-// deadLetters joins the list with who sends them again.
-type deadLetters struct {
-	*dispatch.DeadLetters
-	dispatcher *dispatch.Dispatcher
-}
-
-// Redrive implements httpapi.DeadLetters.
-func (d deadLetters) Redrive(ctx context.Context, number uint64) error {
-	return d.dispatcher.Redrive(ctx, number)
 }
 
 // checks says of each part whether it can work now.
@@ -98,6 +86,7 @@ func (a *App) status(ctx context.Context) map[string]any {
 	return map[string]any{
 		"wal":      a.wal.Status(),
 		"dispatch": a.dispatch.Status(),
+		"routes":   a.routeStatus(),
 		"bus":      map[string]any{"name": a.bus.Features().Name, "safe_delay": a.bus.Features().SafeDelay.String()},
 		"recorder": a.recorder.Status(ctx),
 		"live":     a.live.Status(),

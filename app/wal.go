@@ -13,9 +13,10 @@ import (
 
 // The folders below the data folder.
 const (
-	walDir  = "wal"
-	deadDir = "deadletters"
-	busDir  = "bus"
+	walDir     = "wal"
+	deadDir    = "deadletters"
+	journalDir = "dispatch"
+	busDir     = "bus"
 )
 
 // rememberRecords is how many of the newest records the gateway reads at start
@@ -26,26 +27,46 @@ func (a *App) openLog(ctx context.Context) (err error) {
 	if a.wal, err = OpenLog(ctx, a.cfg, "bb up", a); err != nil {
 		return err
 	}
-	// Dead letters are few and small: a log of the same kind, with small files.
+	if err := errors.Join(a.openDead(ctx), a.openJournal(ctx)); err != nil {
+		return errors.Join(explainLog(a.cfg, err), a.closeLog(ctx))
+	}
+	return nil
+}
+
+// openDead opens the dead letters: few and small, so a log of the same kind with
+// small files.
+func (a *App) openDead(ctx context.Context) (err error) {
 	a.deadLog, err = wal.Open(ctx, wal.Options{
 		Dir: filepath.Join(a.cfg.DataDir, deadDir), SegmentSize: 1<<20 + 2*int64(a.cfg.Limits.Event), Owner: "bb up", Logger: a.log,
 	})
 	if err == nil {
 		a.dead, err = dispatch.OpenDeadLetters(ctx, a.deadLog)
 	}
+	return err
+}
+
+// openJournal opens what the dispatchers remember beside their positions.
+func (a *App) openJournal(ctx context.Context) (err error) {
+	a.journalLog, err = wal.Open(ctx, wal.Options{
+		Dir: filepath.Join(a.cfg.DataDir, journalDir), SegmentSize: 1 << 20, Owner: "bb up", Logger: a.log,
+	})
 	if err != nil {
-		return errors.Join(explainLog(a.cfg, err), a.closeLog(ctx))
+		return err
 	}
-	return nil
+	journal, err := dispatch.OpenJournal(ctx, a.journalLog)
+	if err != nil {
+		return err
+	}
+	a.retention, err = dispatch.NewRetention(a.wal, journal)
+	return err
 }
 
 func (a *App) closeLog(context.Context) error {
 	var faults []error
-	if a.deadLog != nil {
-		faults = append(faults, a.deadLog.Close())
-	}
-	if a.wal != nil {
-		faults = append(faults, a.wal.Close())
+	for _, l := range []*wal.Log{a.journalLog, a.deadLog, a.wal} {
+		if l != nil {
+			faults = append(faults, l.Close())
+		}
 	}
 	return errors.Join(faults...)
 }

@@ -104,8 +104,8 @@ type Bus struct {
 	// QueueType is quorum or classic: what kind of queue RabbitMQ keeps for the
 	// recorder. Only quorum queues fsync before they confirm. Default quorum.
 	QueueType string
-	// Replicas is how many servers of a NATS cluster keep each message, 1 to 5.
-	// Default 1.
+	// Replicas is how many servers of a NATS cluster keep each message, 1 to 5; 0
+	// is three where there are so many, else one. Default 0.
 	Replicas int
 	// ServerSync is how often an external NATS server fsyncs (its
 	// sync_interval): the log keeps what is younger. 0 means always. Default 2
@@ -237,7 +237,7 @@ func defaults() Config {
 		WAL:         WAL{SegmentSize: 64 << 20},
 		Bus: Bus{
 			URL: Embedded, MaxAge: 72 * time.Hour, SyncInterval: time.Second,
-			QueueType: "quorum", Replicas: 1, ServerSync: 2 * time.Minute, MaxAttempts: 8,
+			QueueType: "quorum", ServerSync: 2 * time.Minute, MaxAttempts: 8,
 		},
 		Correlation: Correlation{URL: StoreTracker},
 		Voice:       Voice{Recogniser: "pocketsphinx"},

@@ -48,6 +48,7 @@ func TestRoutes(t *testing.T) {
 		"amqp://h/":                         "holds no route",
 		"Big=amqp://h/":                     "small letters",
 		"a=http://h/":                       "leads route a to no broker",
+		"bus=amqp://h/":                     "take another",
 		"a=embedded":                        "leads route a to no broker",
 		"a=amqp://h/;a=amqp://i/":           "names route a twice",
 		"a=amqp://u:secret@h/; =":           "holds no route",

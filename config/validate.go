@@ -96,13 +96,14 @@ func (c Config) checkBus(check *checker) {
 	check.that(c.Bus.MaxAge > 0, "bus.max_age", "must be longer than 0")
 	check.that(c.Bus.SyncInterval > 0, "bus.sync_interval", "must be longer than 0")
 	check.that(c.Bus.QueueType == "quorum" || c.Bus.QueueType == "classic", "bus.queue_type", "is no kind of queue; use quorum or classic")
-	check.that(c.Bus.Replicas >= 1 && c.Bus.Replicas <= 5, "bus.replicas", "is out of range; use 1 to 5")
+	check.that(c.Bus.Replicas >= 0 && c.Bus.Replicas <= 5, "bus.replicas", "is out of range; use 1 to 5, or 0 for what fits the cluster")
 	check.that(c.Bus.ServerSync >= 0, "bus.server_sync", "is negative; use the server's sync_interval, or 0 where that is always")
 	check.that((c.Bus.Cert == "") == (c.Bus.Key == ""), "bus.cert", "and bus.key belong together; set both or none")
 	check.that(c.Bus.CompressAbove >= 0, "bus.compress_above", "is negative; use 0 to compress nothing")
 	check.that(c.Bus.MaxAttempts >= 1, "bus.max_attempts", "is too small; use 1 or more")
 	for i, r := range c.Bus.Routes {
 		check.that(isBroker(r.URL), "bus.routes", "leads route %s to no broker; use NAME=URL FILTER with a URL such as nats://host:4222 or amqp://user:password@host:5672/", r.Name)
+		check.that(r.Name != "bus", "bus.routes", "names a route bus, which is the name of the main bus; take another")
 		twice := slices.ContainsFunc(c.Bus.Routes[:i], func(o Route) bool { return o.Name == r.Name })
 		check.that(!twice, "bus.routes", "names route %s twice; a name is a place in the log, so each needs its own", r.Name)
 	}
