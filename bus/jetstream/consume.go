@@ -136,7 +136,7 @@ func (l *lane) turnOnce(ctx context.Context, limit int, handle func(context.Cont
 		}
 		l.stop(ctx)
 		var refused *jetstream.APIError
-		if first && errors.As(err, &refused) && refused.Code < 500 {
+		if first && (errors.As(err, &refused) && refused.Code < 500 || errors.Is(err, ErrRefused)) {
 			return err
 		}
 		l.b.opts.Logger.Warn("bus consumer cannot start; trying again", "group", l.group, "err", err)

@@ -34,7 +34,6 @@ type remote struct {
 	epoch    int             // counts the losses of the connection
 	trouble  error           // why nothing can be sent; nil when it can
 	said     error           // the last failed attempt to connect
-	failures int             // such attempts
 	denied   error           // the last permission that was missed
 	deniedAt time.Time
 	giveUp   context.CancelFunc // ends a look that can never be answered
@@ -115,8 +114,14 @@ func (b *Bus) firstLook(ctx context.Context) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
+	// Asked once more, it may say why it hung up.
+	for again := 0; again < 20 && hungUp(b.far.now()) && !b.conn.IsConnected() && pause(ctx, 50*time.Millisecond); again++ {
+		if err := b.refusedLogin(); err != nil {
+			return err
+		}
+	}
 	if b.conn.IsConnected() {
-		b.look(ctx)
+		_ = b.look(ctx) // now has it
 	}
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -140,20 +145,32 @@ func (b *Bus) connected() {
 	b.reportSick()
 }
 
-// failed notes why an attempt to connect failed. A server that hangs up may do so
-// over a certificate, and its reason was lost on the way; it is asked again before
-// Dial goes on without it.
+// failed notes why an attempt to connect failed.
 func (r *remote) failed(cause error) {
 	err := r.explainConnect(cause)
 	r.mu.Lock()
-	r.failures++
-	hungUp := errors.Is(cause, io.EOF) || errors.Is(cause, syscall.ECONNRESET) || errors.Is(cause, syscall.EPIPE)
-	again := hungUp && r.failures < 4
 	r.said, r.trouble = err, err
 	r.mu.Unlock()
-	if !again {
-		r.first()
+	r.first()
+}
+
+// refusedLogin is the refusal of the last attempt. The library tells the failures
+// of a login to nobody but LastError.
+func (b *Bus) refusedLogin() error {
+	last := b.conn.LastError()
+	if last == nil || b.conn.IsConnected() {
+		return nil
 	}
+	if err := b.far.explainConnect(last); errors.Is(err, ErrRefused) {
+		return err
+	}
+	return nil
+}
+
+// hungUp says that a server ended the login without a reason, which may have been
+// lost on the way.
+func hungUp(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
 // lost notes that the connection is gone.
@@ -288,10 +305,8 @@ func (b *Bus) checkFar(ctx context.Context) error {
 		denied = nil
 	}
 	if !b.conn.IsConnected() {
-		// A refused login after a loss is told to nobody but LastError.
-		if last := b.conn.LastError(); errors.Is(last, nats.ErrAuthorization) || errors.Is(last, nats.ErrAuthExpired) ||
-			errors.Is(last, nats.ErrAuthRevoked) || errors.Is(last, nats.ErrAccountAuthExpired) {
-			err = r.explainConnect(last)
+		if login := b.refusedLogin(); login != nil {
+			err = login
 		} else if r.said != nil {
 			err = r.said
 		}

@@ -128,7 +128,7 @@ func TestTrapSlowHandlerIsNotDead(t *testing.T) {
 		t.Parallel()
 		s := testenv.NATS(t, o)
 		slow := dial(t, DialOptions{URL: s.URL()})
-		sent := confirm(t, slow, 30)
+		sent := confirm(t, slow, 20)
 		c := bus.Consumer{Group: "shared", MaxBatch: 10, AckWait: 600 * time.Millisecond}
 		entered, leave := make(chan struct{}), make(chan struct{})
 		ctx, cancel := context.WithCancel(t.Context())
@@ -141,7 +141,7 @@ func TestTrapSlowHandlerIsNotDead(t *testing.T) {
 					close(entered)
 					<-leave
 				}
-				if got = append(got, batch...); len(got) >= 30 {
+				if got = append(got, batch...); len(got) >= 20 {
 					cancel()
 				}
 				return nil
@@ -150,7 +150,7 @@ func TestTrapSlowHandlerIsNotDead(t *testing.T) {
 		receive(t, entered)
 		testenv.Eventually(t, "the slow one holds all", func() bool {
 			m, err := slow.js.Consumer(t.Context(), Stream, "shared")
-			return err == nil && m.CachedInfo().NumAckPending == 30
+			return err == nil && m.CachedInfo().NumAckPending == 20
 		})
 		other := newTally()
 		other.member(t, dial(t, DialOptions{URL: s.URL()}), 1, 1, c)
@@ -190,9 +190,7 @@ func TestTrapCutOffMember(t *testing.T) {
 			return errDisconnected // as a handler whose store is down, too
 		})
 	}()
-	if n := receive(t, calls); n != 10 {
-		t.Fatalf("a batch of %d", n)
-	}
+	receive(t, calls)
 	way.Cut()
 	y := newTally()
 	y.member(t, dial(t, impatient(s.URL())), 1, 10, c)

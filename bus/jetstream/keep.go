@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -47,8 +48,8 @@ type keeper struct {
 	back []entry  // what was not handled
 
 	// Guarded by lane.mu.
-	hand     []entry // the batch that the handler has
-	late     []entry // what came after the end
+	hand     []string // where to speak for the batch that the handler has
+	late     []entry  // what came after the end
 	brokenAt time.Time
 }
 
@@ -62,7 +63,7 @@ func newKeeper(ackWait, otherwise time.Duration) *keeper {
 // startFar is start for a shared server. The caller has the turn.
 func (l *lane) startFar(ctx context.Context) error {
 	if err := l.b.far.now(); err != nil {
-		return err
+		return fmt.Errorf("jetstream: group %q waits: %v", l.group, err) // not a refusal of the group
 	}
 	_, err := l.b.js.CreateOrUpdateConsumer(ctx, Stream, jetstream.ConsumerConfig{
 		Durable:       l.group,
@@ -79,7 +80,7 @@ func (l *lane) startFar(ctx context.Context) error {
 	case errors.Is(err, jetstream.ErrStreamNotFound):
 		l.b.reportSick()
 		return fmt.Errorf("jetstream: group %q waits for the stream %s, which is gone", l.group, Stream)
-	case errors.As(err, &api) && api.Code < 500:
+	case errors.As(err, &api) && (api.Code < 500 || strings.Contains(api.Description, "can not be updated")):
 		return refused(err, "group %q cannot be set up; if it is there with other settings, remove it (nats consumer rm %s %s), and it is made anew",
 			l.group, Stream, l.group)
 	}
@@ -122,10 +123,7 @@ func (r *remote) filter() string {
 func (l *lane) showLife(ctx context.Context) {
 	for pause(ctx, l.keep.ackWait/3) {
 		l.mu.Lock()
-		held := make([]string, 0, len(l.keep.hand)+len(l.buffer))
-		for _, e := range l.keep.hand {
-			held = append(held, e.ack)
-		}
+		held := slices.Clone(l.keep.hand)
 		for _, e := range l.buffer {
 			held = append(held, e.ack)
 		}
@@ -135,6 +133,14 @@ func (l *lane) showLife(ctx context.Context) {
 				break // the connection is gone; the next start sees to it
 			}
 		}
+	}
+}
+
+// take notes what the handler gets. The caller has lane.mu.
+func (k *keeper) take(batch []entry) {
+	k.hand = make([]string, len(batch))
+	for i, e := range batch {
+		k.hand[i] = e.ack
 	}
 }
 

@@ -306,7 +306,7 @@ func (l *lane) grab(limit int) ([]entry, error) {
 	batch := slices.Clone(l.buffer[:n])
 	l.buffer = slices.Delete(l.buffer, 0, n)
 	if l.keep != nil {
-		l.keep.hand = batch
+		l.keep.take(batch)
 	}
 	return batch, l.ask()
 }
