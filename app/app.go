@@ -42,6 +42,7 @@ type App struct {
 	bus        busDriver
 	routes     []*route
 	store      storeDriver
+	causes     causes
 	gateway    *gateway.Gateway
 	dispatch   *dispatch.Dispatcher
 	recorder   *recorder.Recorder
@@ -64,6 +65,8 @@ func New(cfg config.Config, version string, logs io.Writer) *App {
 		service.NewResource("routes", a.openRoutes, a.closeRoutes),
 		service.NewResource("store", a.openStore, a.closeStore),
 		service.NewResource("live stream", a.startLive, a.stopLive),
+		service.NewResource("correlation", a.openCauses, a.closeCauses),
+		service.NewLoop("store listener", a.listenToStore),
 		service.NewResource("recorder", a.startRecorder, a.stopRecorder),
 		service.NewResource("dispatch", a.startDispatch, a.stopDispatch),
 		service.NewResource("dispatch of routes", a.startRoutes, a.stopRoutes),
@@ -125,7 +128,7 @@ func (a *App) stopLive(ctx context.Context) error { return a.live.Stop(ctx) }
 
 func (a *App) startRecorder(ctx context.Context) error {
 	a.recorder = recorder.New(recorder.Options{
-		Subscriber: a.bus, Store: a.store, Committed: a.live.Wake, Logger: a.log,
+		Subscriber: a.bus, Store: a.store, Committed: a.committed, Logger: a.log,
 	})
 	return a.recorder.Start(ctx)
 }

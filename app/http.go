@@ -44,7 +44,7 @@ func (a *App) httpService() service.Service {
 
 func (a *App) newHTTPServer() *http.Server {
 	api := httpapi.New(httpapi.Options{
-		Gateway: a.gateway, Store: a.store, Tracker: a.store, Schemas: a.schemas, Live: a.live,
+		Gateway: a.gateway, Store: a.store, Tracker: a.causes.tracker, Schemas: a.schemas, Live: a.live,
 		DeadLetters: a.dead,
 		Voice:       a.voiceHandler(),
 		Checks:      a.checks,
@@ -84,13 +84,14 @@ func (a *App) status(ctx context.Context) map[string]any {
 		recogniser["ok"], recogniser["error"] = false, err.Error()
 	}
 	return map[string]any{
-		"wal":      a.wal.Status(),
-		"dispatch": a.dispatch.Status(),
-		"routes":   a.routeStatus(),
-		"bus":      map[string]any{"name": a.bus.Features().Name, "safe_delay": a.bus.Features().SafeDelay.String()},
-		"recorder": a.recorder.Status(ctx),
-		"live":     a.live.Status(),
-		"voice":    recogniser,
-		"data_dir": a.cfg.DataDir,
+		"wal":         a.wal.Status(),
+		"dispatch":    a.dispatch.Status(),
+		"routes":      a.routeStatus(),
+		"bus":         map[string]any{"name": a.bus.Features().Name, "safe_delay": a.bus.Features().SafeDelay.String()},
+		"recorder":    a.recorder.Status(ctx),
+		"correlation": a.causes.status(ctx),
+		"live":        a.live.Status(),
+		"voice":       recogniser,
+		"data_dir":    a.cfg.DataDir,
 	}
 }

@@ -17,9 +17,17 @@ import (
 // storeDriver is what every store gives; it is a correlation tracker as well.
 type storeDriver interface {
 	store.Store
+	store.Counter
 	correlation.Tracker
 	gateway.Archive
+	// Lookup returns those of ids that are stored.
+	Lookup(ctx context.Context, ids []bloodbank.EventID) ([]correlation.Node, error)
 	Close() error
+}
+
+// listener is a store that tells of what other processes write.
+type listener interface {
+	Listen(ctx context.Context, wake func()) error
 }
 
 // openStore chooses the store.
@@ -41,6 +49,25 @@ func sqlitePath(cfg config.Config) string {
 		return path
 	}
 	return filepath.Join(cfg.DataDir, "events.db")
+}
+
+// listenToStore wakes who follows the store, where the store can tell of commits by
+// other processes. The others are looked at now and then.
+func (a *App) listenToStore(ctx context.Context, ready func()) error {
+	ready()
+	l, ok := a.store.(listener)
+	if !ok {
+		<-ctx.Done()
+		return nil
+	}
+	return l.Listen(ctx, func() { a.committed(0) })
+}
+
+// committed tells who follows the store that it has grown; last is the newest
+// sequence, 0 where it is not known.
+func (a *App) committed(last int64) {
+	a.live.Wake(last)
+	a.causes.wake(last)
 }
 
 func (a *App) closeStore(context.Context) error { return a.store.Close() }
