@@ -13,6 +13,7 @@ import (
 
 	"github.com/33god/bloodbank"
 	"github.com/33god/bloodbank/bus"
+	"github.com/33god/bloodbank/dispatch"
 )
 
 // action is what the broker does with one message.
@@ -38,6 +39,7 @@ var (
 // broker is a bus with a disk of its own, which loses an end of what it holds at a power cut: with a safe delay what
 // came within it, as JetStream does, else only what it had not confirmed yet, as a quorum queue does.
 type broker struct {
+	target    string // by which dispatch knows it
 	safeDelay time.Duration
 	hides     bool // a mutation: does not say that it has a safe delay
 	forgetful bool // cannot say what it holds
@@ -62,14 +64,14 @@ type held struct {
 }
 
 func newBroker() *broker {
-	return &broker{always: map[bloodbank.EventID]action{}, has: map[bloodbank.EventID]bool{}, rejected: map[bloodbank.EventID]bool{}}
+	return &broker{target: dispatch.MainTarget, always: map[bloodbank.EventID]action{}, has: map[bloodbank.EventID]bool{}, rejected: map[bloodbank.EventID]bool{}}
 }
 
 // clone is the broker at this moment, for another course of things.
 func (b *broker) clone() *broker {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return &broker{safeDelay: b.safeDelay, hides: b.hides, forgetful: b.forgetful, down: b.down, script: slices.Clone(b.script),
+	return &broker{target: b.target, safeDelay: b.safeDelay, hides: b.hides, forgetful: b.forgetful, down: b.down, script: slices.Clone(b.script),
 		always: maps.Clone(b.always), held: slices.Clone(b.held), has: maps.Clone(b.has), promised: b.promised, rejected: maps.Clone(b.rejected)}
 }
 

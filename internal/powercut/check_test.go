@@ -2,6 +2,7 @@ package powercut
 
 import (
 	"bytes"
+	"fmt"
 
 	"github.com/33god/bloodbank"
 	"github.com/33god/bloodbank/dispatch"
@@ -9,8 +10,9 @@ import (
 
 type id = bloodbank.EventID
 
-// seen is what a look at the whole world finds.
+// seen is what a look at the way to one broker finds.
 type seen struct {
+	lane
 	records map[uint64]id // in the log
 	last    uint64
 	passed  uint64 // by the cursor, or given away before it was saved
@@ -18,6 +20,16 @@ type seen struct {
 	dead    map[id]bool
 	onBus   map[id]bool
 	safe    map[id]bool // on the bus, whatever happens
+}
+
+// laneOf is the way to the broker of a target.
+func (l *life) laneOf(target string) lane {
+	for _, way := range l.lanes {
+		if way.target == target {
+			return way
+		}
+	}
+	panic(violation{fmt.Errorf("there is no target %s", target)})
 }
 
 // adopt notes what a new life finds in its log: from now on it must stay.
@@ -67,25 +79,32 @@ func (w *world) genuine(data []byte) id {
 	return e.EventID
 }
 
-func (w *world) look() seen {
+func (w *world) look() []seen {
 	l := w.life
-	s := seen{records: w.readLog(), last: l.log.Last(), dead: map[id]bool{}, onBus: map[id]bool{}}
-	s.passed = l.cursor.Position()
-	if first := l.log.First(); first > 0 {
-		s.passed = max(s.passed, first-1)
+	records := w.readLog()
+	var all []seen
+	for _, way := range l.lanes {
+		s := seen{lane: way, records: records, last: l.log.Last(), dead: map[id]bool{}, onBus: map[id]bool{}}
+		s.passed = way.cursor.Position()
+		if first := l.log.First(); first > 0 {
+			s.passed = max(s.passed, first-1)
+		}
+		for _, letter := range l.dead.List(0, 0) {
+			if letter.Target == way.target {
+				s.letters = append(s.letters, letter)
+				s.dead[letter.EventID] = true
+			}
+		}
+		var held []held
+		held, s.safe = way.broker.view()
+		for _, m := range held {
+			require(!s.onBus[m.id], "the bus holds event %v twice", m.id)
+			s.onBus[m.id] = true
+			require(w.genuine(m.data) == m.id, "the bus has event %v under another id", m.id)
+		}
+		all = append(all, s)
 	}
-	s.letters = l.dead.List(0, 0)
-	for _, letter := range s.letters {
-		s.dead[letter.EventID] = true
-	}
-	var all []held
-	all, s.safe = w.broker.view()
-	for _, m := range all {
-		require(!s.onBus[m.id], "the bus holds event %v twice", m.id)
-		s.onBus[m.id] = true
-		require(w.genuine(m.data) == m.id, "the bus has event %v under another id", m.id)
-	}
-	return s
+	return all
 }
 
 // check requires all that must hold at any moment at which nobody is in the middle of something. It does nothing after
@@ -94,16 +113,18 @@ func (w *world) check() {
 	if !w.life.alive.Load() {
 		return
 	}
-	s := w.look()
+	all := w.look()
 	if !w.life.alive.Load() {
 		return
 	}
 	w.book.mu.Lock()
 	defer w.book.mu.Unlock()
 	require(w.book.fault == nil, "%v", w.book.fault)
-	w.checkLetters(s)
-	w.checkPlaces(s)
-	w.checkOrder()
+	for _, s := range all {
+		w.checkLetters(s)
+		w.checkPlaces(s)
+		w.checkOrder(s)
+	}
 }
 
 // checkLetters requires that a sequence is dead once at the most, and that dead letters are genuine.
@@ -118,7 +139,7 @@ func (w *world) checkLetters(s seen) {
 	for id := range w.book.risked {
 		s.safe[id], s.onBus[id] = true, true
 	}
-	status := w.life.disp.Status()
+	status := s.disp.Status()
 	require(status.Dead == len(s.letters), "%d dead letters are counted, %d listed", status.Dead, len(s.letters))
 	for seq, id := range w.book.at {
 		if seq <= status.Position {
@@ -149,14 +170,14 @@ func (w *world) checkPlaces(s seen) {
 }
 
 // checkOrder requires that the events of a key stand on the bus in the order in which they were accepted.
-func (w *world) checkOrder() {
+func (w *world) checkOrder(s seen) {
 	newest := map[string]uint64{}
-	all, _ := w.broker.view()
-	w.broker.mu.Lock()
-	defer w.broker.mu.Unlock()
+	all, _ := s.broker.view()
+	s.broker.mu.Lock()
+	defer s.broker.mu.Unlock()
 	for _, m := range all {
 		key, seq := w.book.offered[m.id].key, w.book.first[m.id]
-		if key == "" || seq == 0 || w.book.dead[m.id] || w.broker.rejected[m.id] {
+		if key == "" || seq == 0 || w.book.dead[m.id] || s.broker.rejected[m.id] {
 			continue
 		}
 		require(seq > newest[key], "of key %q event %v, sequence %d, stands on the bus behind sequence %d", key, m.id, seq, newest[key])
@@ -167,12 +188,15 @@ func (w *world) checkOrder() {
 // checkRest requires that all has come to rest once the bus works.
 func (w *world) checkRest() {
 	w.check()
-	s, status := w.look(), w.life.disp.Status()
-	require(status.Lag == 0 && status.Fault == "", "the dispatcher does not come to rest: %+v", status)
-	require(status.Safe == w.life.log.Last(), "the log may not forget what the bus has: %+v, the log ends at %d", status, w.life.log.Last())
+	all := w.look()
 	w.book.mu.Lock()
 	defer w.book.mu.Unlock()
-	for id := range w.book.acked {
-		require(s.safe[id] || s.dead[id] || w.book.risked[id], "LOST: in the end event %v is not on the bus for good and not dead", id)
+	for _, s := range all {
+		status := s.disp.Status()
+		require(status.Lag == 0 && status.Fault == "", "the dispatcher does not come to rest: %+v", status)
+		require(status.Safe == s.last, "the log may not forget what the bus has: %+v, the log ends at %d", status, s.last)
+		for id := range w.book.acked {
+			require(s.safe[id] || s.dead[id] || w.book.risked[id], "LOST: in the end event %v is not on the bus for good and not dead", id)
+		}
 	}
 }

@@ -12,11 +12,11 @@ import (
 
 // moment is the whole world just before a change of the disk.
 type moment struct {
-	n      int
-	disk   *vfs.Mem
-	book   *book
-	broker *broker // as the blow leaves it
-	blow   blow
+	n       int
+	disk    *vfs.Mem
+	book    *book
+	brokers []*broker // as the blow leaves them
+	blow    blow
 }
 
 // blows are the ways in which the power goes at every step.
@@ -34,6 +34,7 @@ func TestCutAtEveryStep(t *testing.T) {
 	for name, s := range map[string]setup{
 		"bus that loses its end": {safeDelay: time.Second, parked: 1000, retain: 1 << 20},
 		"bus that loses nothing": {parked: 1000},
+		"two targets":            {parked: 1000, second: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -66,9 +67,13 @@ func watch(w *world, scenario func(*world)) []moment {
 		book := w.book.clone() // before the disk: what it says must be there
 		disk := w.disk.KillClone()
 		for _, blow := range blows() {
-			m := moment{n, disk, book, w.broker.clone(), blow}
-			if !blow.kill {
-				m.broker.cutPower(random)
+			m := moment{n: n, disk: disk, book: book, blow: blow}
+			for _, b := range w.brokers {
+				b = b.clone()
+				if !blow.kill {
+					b.cutPower(random)
+				}
+				m.brokers = append(m.brokers, b)
 			}
 			moments = append(moments, m)
 		}
@@ -89,7 +94,7 @@ func (m moment) goOn(was *world, i int) int {
 		}
 	}()
 	w := newWorld(was.ctx, was.setup, uint64(i))
-	w.broker, w.book, w.disk = m.broker, m.book.clone(), m.disk.KillClone()
+	w.brokers, w.book, w.disk = m.brokers, m.book.clone(), m.disk.KillClone()
 	w.book.offered = was.book.clone().offered // also what was on its way at that moment
 	if !m.blow.kill {
 		w.disk = m.disk.CrashClone(vfs.Crash{Rand: w.random, Keep: m.blow.keep, Garbage: m.blow.garbage, Sector: m.blow.sector})
@@ -111,7 +116,7 @@ func (m moment) goOn(was *world, i int) int {
 		}
 	}()
 	w.check()
-	w.broker.set(func(b *broker) { b.down, b.script = false, nil })
+	w.eachBroker(func(b *broker) { b.down, b.script = false, nil })
 	w.accept(w.envelope("a", 1))
 	w.pass(1500 * time.Millisecond)
 	if !w.life.alive.Load() {

@@ -22,19 +22,19 @@ func TestDeadLetterOnAFullDisk(t *testing.T) {
 	}}
 	_, err := inBubble(t, s, 1, func(w *world) {
 		step{Do: "poison", Acts: []action{reject}}.run(w)
-		require(w.life.disp.Status().Lag == 1 && w.life.disp.Status().Dead == 0, "it is not pending: %+v", w.life.disp.Status())
+		require(w.life.lanes[0].disp.Status().Lag == 1 && w.life.lanes[0].disp.Status().Dead == 0, "it is not pending: %+v", w.life.lanes[0].disp.Status())
 		for _, b := range []blow{{kill: true}, {sector: 512}} {
 			w.strike(b)
 			step{Do: "accept", Keys: []string{"", "a", "a"}}.run(w)
 			step{Do: "accept", Keys: []string{"", "a", "a"}}.run(w)
 			step{Do: "wait", Time: 5 * time.Second}.run(w)
-			require(w.life.disp.Status().Lag == 1, "more than the dead one waits: %+v", w.life.disp.Status())
+			require(w.life.lanes[0].disp.Status().Lag == 1, "more than the dead one waits: %+v", w.life.lanes[0].disp.Status())
 		}
 		w.mu.Lock()
 		full = false
 		w.mu.Unlock()
 		step{Do: "wait", Time: 5 * time.Second}.run(w)
-		require(w.life.disp.Status().Dead == 1, "with room it is not listed: %+v", w.life.disp.Status())
+		require(w.life.lanes[0].disp.Status().Dead == 1, "with room it is not listed: %+v", w.life.lanes[0].disp.Status())
 		w.comeRight()
 	})
 	if err != nil {

@@ -20,6 +20,7 @@ const (
 	dataDir = "/srv/bloodbank"
 	walDir  = dataDir + "/wal"
 	deadDir = dataDir + "/deadletters"
+	noteDir = dataDir + "/dispatch"
 )
 
 var errPowerOff = errors.New("the power is off")
@@ -31,11 +32,19 @@ type life struct {
 	acked   map[bloodbank.EventID]bool // in this life; guarded by the book
 	log     *wal.Log
 	deadLog *wal.Log
+	noteLog *wal.Log
 	dead    *dispatch.DeadLetters
 	gateway *gateway.Gateway
-	disp    *dispatch.Dispatcher
-	cursor  *wal.Cursor
+	lanes   []lane    // one for each broker
 	early   *earlyLog // a mutation; else nil
+}
+
+// lane is the way to one broker.
+type lane struct {
+	target string
+	broker *broker
+	disp   *dispatch.Dispatcher
+	cursor *wal.Cursor
 }
 
 // open makes the whole thing as app does, dispatcher last.
@@ -53,25 +62,58 @@ func (l *life) open(ctx context.Context, w *world, disk *vfs.Mem) (err error) {
 	if l.dead, err = dispatch.OpenDeadLetters(ctx, l.deadLog); err != nil {
 		return err
 	}
+	if l.noteLog, err = wal.Open(ctx, wal.Options{Dir: noteDir, FS: disk, SegmentSize: segmentSize, Now: now}); err != nil {
+		return err
+	}
+	journal, err := dispatch.OpenJournal(ctx, l.noteLog)
+	if err != nil {
+		return err
+	}
+	retention, err := dispatch.NewRetention(l.log, journal)
+	if err != nil {
+		return err
+	}
 	var log gateway.Log = l.log
 	if w.setup.early {
 		l.early = newEarlyLog(l.log)
 		log = l.early
 	}
-	l.gateway = gateway.New(gateway.Options{Log: log, Schemas: anything{}, Archive: w.broker, Host: "box", Now: now})
+	l.gateway = gateway.New(gateway.Options{Log: log, Schemas: anything{}, Archive: w.brokers[0], Host: "box", Now: now})
 	if err := l.remember(); err != nil {
 		return err
 	}
-	if l.cursor, err = l.log.Cursor(dispatch.CursorName); err != nil {
-		return err
+	for _, b := range w.brokers {
+		way, err := l.laneTo(b, w.setup.parked, retention)
+		if err != nil {
+			return err
+		}
+		l.lanes = append(l.lanes, way)
 	}
-	var p bus.Publisher = connection{w.broker, &l.alive}
-	if !w.broker.forgetful {
-		p = recaller{connection{w.broker, &l.alive}}
+	return nil
+}
+
+func (l *life) laneTo(b *broker, parked int, retention *dispatch.Retention) (way lane, err error) {
+	way = lane{target: b.target, broker: b}
+	if way.cursor, err = l.log.Cursor(dispatch.CursorOf(b.target)); err != nil {
+		return way, err
 	}
-	l.disp, err = dispatch.New(dispatch.Options{Log: l.log, Publisher: p, Dead: l.dead, MaxAttempts: 2, MaxParked: w.setup.parked,
-		Backoff: 50 * time.Millisecond, MaxBackoff: 2 * time.Second})
-	return err
+	var p bus.Publisher = connection{b, &l.alive}
+	if !b.forgetful {
+		p = recaller{connection{b, &l.alive}}
+	}
+	way.disp, err = dispatch.New(dispatch.Options{Log: l.log, Publisher: p, Dead: l.dead, Retention: retention, Target: b.target, FromStart: true,
+		MaxAttempts: 2, MaxParked: parked, Backoff: 50 * time.Millisecond, MaxBackoff: 2 * time.Second})
+	return way, err
+}
+
+// start begins to publish to all brokers.
+func (l *life) start(ctx context.Context) error {
+	for _, way := range l.lanes {
+		if err := way.disp.Start(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (l *life) remember() error {
@@ -92,17 +134,16 @@ func (l *life) remember() error {
 // end stops everything in order, as app does.
 func (l *life) end(ctx context.Context) error {
 	var faults []error
-	if l.disp != nil {
-		faults = append(faults, l.disp.Stop(ctx))
+	for _, way := range l.lanes {
+		faults = append(faults, way.disp.Stop(ctx))
 	}
 	if l.early != nil {
 		l.early.close()
 	}
-	if l.deadLog != nil {
-		faults = append(faults, l.deadLog.Close())
-	}
-	if l.log != nil {
-		faults = append(faults, l.log.Close())
+	for _, log := range []*wal.Log{l.noteLog, l.deadLog, l.log} {
+		if log != nil {
+			faults = append(faults, log.Close())
+		}
 	}
 	return errors.Join(faults...)
 }

@@ -28,6 +28,7 @@ type plan struct {
 	Parked    int
 	Retain    int64
 	LiesAside bool
+	Second    bool
 	Seed      uint64
 	Steps     []step
 }
@@ -53,13 +54,14 @@ func drawPlan(t *rapid.T) plan {
 		Parked:    rapid.SampledFrom([]int{5, 1000}).Draw(t, "parked"),
 		Retain:    rapid.SampledFrom([]int64{0, 2000, 1 << 20}).Draw(t, "retain"),
 		LiesAside: rapid.Bool().Draw(t, "lies aside"),
+		Second:    rapid.Bool().Draw(t, "second target"),
 		Seed:      rapid.Uint64().Draw(t, "seed"),
 		Steps:     rapid.SliceOfN(rapid.Custom(drawStep), 10, 40).Draw(t, "steps"),
 	}
 }
 
 func (p plan) setup() setup {
-	return setup{safeDelay: p.SafeDelay, forgetful: p.Forgetful, parked: p.Parked, retain: p.Retain, liesAside: p.LiesAside}
+	return setup{safeDelay: p.SafeDelay, forgetful: p.Forgetful, parked: p.Parked, retain: p.Retain, second: p.Second, liesAside: p.LiesAside}
 }
 
 func drawStep(t *rapid.T) step {
@@ -165,15 +167,15 @@ func (s step) act(w *world) {
 	case "again":
 		w.acceptAgain(s.Pick)
 	case "script":
-		w.broker.set(func(b *broker) { b.script = append(b.script, s.Acts...) })
+		w.anyBroker(s.Pick).set(func(b *broker) { b.script = append(b.script, s.Acts...) })
 	case "poison":
 		e := w.envelope("", s.Pick)
-		w.broker.set(func(b *broker) { b.always[e.EventID] = s.Acts[0] })
+		w.anyBroker(s.Pick).set(func(b *broker) { b.always[e.EventID] = s.Acts[0] })
 		w.accept(e)
 	case "wait":
 		w.pass(s.Time)
 	case "down", "up":
-		w.broker.set(func(b *broker) { b.down = s.Do == "down" })
+		w.anyBroker(s.Pick).set(func(b *broker) { b.down = s.Do == "down" })
 	case "redrive":
 		w.redrive(s.Pick)
 	case "restart":
@@ -232,7 +234,7 @@ func (w *world) acceptPromised(duplicate bool, events ...bloodbank.Envelope) {
 
 // acceptAgain offers an accepted event a second time.
 func (w *world) acceptAgain(pick uint64) {
-	all, safe := w.broker.view()
+	_, safe := w.brokers[0].view()
 	var ids []id
 	w.book.mu.Lock()
 	for id := range w.book.acked {
@@ -242,7 +244,6 @@ func (w *world) acceptAgain(pick uint64) {
 	if len(ids) == 0 {
 		return
 	}
-	_ = all
 	slices.SortFunc(ids, func(a, b id) int { return slices.Compare(a[:], b[:]) })
 	which := ids[pick%uint64(len(ids))]
 	records := w.readLog()
@@ -268,17 +269,18 @@ func (w *world) redrive(pick uint64) {
 		return
 	}
 	letter := letters[pick%uint64(len(letters))]
+	way := w.life.laneOf(letter.Target)
 	if pick%2 == 0 {
-		w.broker.set(func(b *broker) { delete(b.always, letter.EventID) })
+		way.broker.set(func(b *broker) { delete(b.always, letter.EventID) })
 	}
-	if !redriveIsSafe && w.setup.safeDelay > 0 && !w.setup.strict {
+	if !redriveIsSafe && way.broker.safeDelay > 0 && !w.setup.strict {
 		w.book.mu.Lock()
 		w.book.risked[letter.EventID] = true
 		w.book.mu.Unlock()
 	}
 	ctx, cancel := context.WithTimeout(w.ctx, 3*time.Second)
 	defer cancel()
-	if w.life.disp.Redrive(ctx, letter.Number) == nil {
+	if way.disp.Redrive(ctx, letter.Number) == nil {
 		for _, open := range w.life.dead.List(0, 0) {
 			require(open.Number != letter.Number || !w.life.alive.Load(), "dead letter %d was delivered and is listed", letter.Number)
 		}
@@ -306,7 +308,7 @@ func (w *world) comeRight() {
 	w.mu.Lock()
 	w.faults, w.in, w.failed = nil, 0, false
 	w.mu.Unlock()
-	w.broker.set(func(b *broker) { b.down, b.script = false, nil })
+	w.eachBroker(func(b *broker) { b.down, b.script = false, nil })
 	w.restart()
 	for range 8 {
 		w.accept(w.envelope("", 1))

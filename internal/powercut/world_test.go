@@ -19,6 +19,7 @@ type setup struct {
 	safeDelay time.Duration
 	forgetful bool
 	parked    int
+	second    bool  // a target beside the main bus, which loses what the main bus does not
 	retain    int64 // bytes of archives
 	liesAside bool  // the disk lies where no promise depends on it: cursors and archives
 	strict    bool  // excuses nothing
@@ -46,15 +47,15 @@ func (b blow) ofPower() blow {
 
 // world is everything: what survives (disk, bus, book) and the life that runs on it.
 type world struct {
-	ctx    context.Context
-	setup  setup
-	random *rand.Rand // guarded by mu while a life runs
-	broker *broker
-	book   *book
-	life   *life
-	cuts   int // of power
-	kills  int
-	clock  atomic.Int64 // nanoseconds by which the clock is wrong
+	ctx     context.Context
+	setup   setup
+	random  *rand.Rand // guarded by mu while a life runs
+	brokers []*broker  // the first is the main bus
+	book    *book
+	life    *life
+	cuts    int // of power
+	kills   int
+	clock   atomic.Int64 // nanoseconds by which the clock is wrong
 
 	mu      sync.Mutex
 	disk    *vfs.Mem
@@ -73,8 +74,18 @@ type fault struct {
 }
 
 func newWorld(ctx context.Context, s setup, seed uint64) *world {
-	w := &world{ctx: ctx, setup: s, random: rand.New(rand.NewPCG(seed, 1)), broker: newBroker(), book: newBook(), disk: vfs.NewMem()}
-	w.broker.safeDelay, w.broker.hides, w.broker.forgetful = s.safeDelay, s.hidesDelay, s.forgetful
+	w := &world{ctx: ctx, setup: s, random: rand.New(rand.NewPCG(seed, 1)), book: newBook(), disk: vfs.NewMem()}
+	b := newBroker()
+	b.safeDelay, b.hides, b.forgetful = s.safeDelay, s.hidesDelay, s.forgetful
+	w.brokers = append(w.brokers, b)
+	if s.second {
+		b := newBroker()
+		b.target, b.forgetful = "second", !s.forgetful
+		if s.safeDelay == 0 {
+			b.safeDelay = 3 * time.Second
+		}
+		w.brokers = append(w.brokers, b)
+	}
 	return w
 }
 
@@ -126,7 +137,9 @@ func (w *world) strikeLocked(l *life) {
 		return
 	}
 	w.left = w.disk.CrashClone(vfs.Crash{Rand: w.random, Keep: w.blow.keep, Garbage: w.blow.garbage, Sector: w.blow.sector})
-	w.broker.cutPower(w.random)
+	for _, b := range w.brokers {
+		b.cutPower(w.random)
+	}
 	w.cuts++
 }
 
@@ -154,7 +167,7 @@ func (w *world) start(again []int, b blow) {
 		l := &life{acked: map[id]bool{}}
 		l.alive.Store(true)
 		w.life = l
-		w.broker.set(func(b *broker) { b.losing = 0 })
+		w.eachBroker(func(b *broker) { b.losing = 0 })
 		w.disk.SetHook(w.hook(l))
 		if len(again) > 0 {
 			w.arm(again[0], b)
@@ -163,7 +176,7 @@ func (w *world) start(again []int, b blow) {
 		err := l.open(w.ctx, w, w.disk)
 		if err == nil {
 			w.adopt()
-			if err = l.disp.Start(w.ctx); err == nil {
+			if err = l.start(w.ctx); err == nil {
 				synctest.Wait()
 				if l.alive.Load() {
 					return
@@ -209,6 +222,16 @@ func (w *world) restart() {
 	}
 	w.start(nil, blow{})
 }
+
+// eachBroker changes all brokers under their locks.
+func (w *world) eachBroker(change func(*broker)) {
+	for _, b := range w.brokers {
+		b.set(change)
+	}
+}
+
+// anyBroker is the one that pick says.
+func (w *world) anyBroker(pick uint64) *broker { return w.brokers[pick%uint64(len(w.brokers))] }
 
 // pass lets time go by.
 func (w *world) pass(d time.Duration) {
