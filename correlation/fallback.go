@@ -137,8 +137,10 @@ func (f *Fallback) Chain(ctx context.Context, id bloodbank.EventID, d Direction,
 }
 
 // doubtful reports whether the truth may know more than this answer of the copy.
+// An answer of one node is what a copy gives that has just been emptied; the
+// truth gives it for next to nothing.
 func (f *Fallback) doubtful(c Chain) bool {
-	return c.Lost || f.o.MaxAge > 0 && slices.ContainsFunc(c.Nodes, func(n Node) bool { return f.old(n, c.Direction) })
+	return c.Lost || len(c.Nodes) < 2 || f.o.MaxAge > 0 && slices.ContainsFunc(c.Nodes, func(n Node) bool { return f.old(n, c.Direction) })
 }
 
 // old reports whether links of a node may be too old for the copy. Of a node

@@ -75,6 +75,7 @@ func TestFallbackAnswers(t *testing.T) {
 		"catching up":      {Descendants, func(_ *scripted, o *FallbackOptions) { o.Ready = func() bool { return false } }, false},
 		"does not know it": {Descendants, func(f *scripted, _ *FallbackOptions) { f.err = bloodbank.Errorf(bloodbank.CodeNotFound, "no") }, false},
 		"lost links":       {Ancestors, func(f *scripted, _ *FallbackOptions) { f.chain.Lost = true }, false},
+		"was emptied":      {Descendants, func(f *scripted, _ *FallbackOptions) { f.chain.Nodes = f.chain.Nodes[:1] }, false},
 		"old events":       {Ancestors, func(_ *scripted, o *FallbackOptions) { o.MaxAge = 30 * time.Minute }, false},
 		"young events":     {Ancestors, func(_ *scripted, o *FallbackOptions) { o.MaxAge = 2 * time.Hour }, true},
 		"of unknown age": {Descendants, func(f *scripted, o *FallbackOptions) {
