@@ -13,7 +13,12 @@ import (
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if path := os.Getenv("AUDIO_TEST_ORPHAN"); path != "" {
+		orphan(path)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // clip reads a real recording, or skips with the reason.
 func clip(t *testing.T, name string) []byte {
