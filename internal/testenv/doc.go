@@ -1,8 +1,8 @@
 //go:build unix
 
-// Package testenv gives tests real servers of their own: RabbitMQ, Redis and
-// PostgreSQL on free loopback ports with their files in a temporary folder, and
-// a proxy that breaks the way to them.
+// Package testenv gives tests real servers of their own: RabbitMQ, NATS, Redis
+// and PostgreSQL on free loopback ports with their files in a temporary folder,
+// and a proxy that breaks the way to them.
 //
 // It knows processes and sockets, not drivers and not events. Servers start
 // unless [Engines] is 0, or go test has -short. Where a server's program is
