@@ -48,7 +48,7 @@ func newHouse(t *testing.T) *house {
 			t.Error(err)
 		}
 	})
-	h.tracker = openTest(t, Options{Addr: h.proxy.Addr(), Lookup: s.Lookup})
+	h.tracker = openTest(t, Options{Addr: h.proxy.Addr(), Timeout: time.Second, Lookup: s.Lookup})
 	h.follow()
 	return h
 }

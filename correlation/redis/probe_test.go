@@ -65,6 +65,9 @@ func TestProbe(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			if c.o.Timeout == 0 {
+				c.o.Timeout = patient
+			}
 			err := Probe(t.Context(), c.o)
 			if bloodbank.CodeOf(err) != c.code {
 				t.Fatalf("%v", err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/33god/bloodbank"
 	"github.com/33god/bloodbank/correlation"
@@ -63,9 +64,16 @@ func (s *events) lookup(_ context.Context, ids []bloodbank.EventID) ([]correlati
 	return nodes, nil
 }
 
+// patient is the timeout of trackers whose Redis has no fault: on a machine that
+// is busy enough, a second is not much.
+const patient = 20 * time.Second
+
 // openTest opens a tracker that is closed when the test ends.
 func openTest(tb testing.TB, o Options) *Tracker {
 	tb.Helper()
+	if o.Timeout == 0 {
+		o.Timeout = patient
+	}
 	t, err := Open(context.WithoutCancel(tb.Context()), o)
 	if err != nil {
 		tb.Fatal(err)
