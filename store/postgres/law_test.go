@@ -255,8 +255,8 @@ func TestFollowersMissNothing(t *testing.T) {
 }
 
 // The same where each commit takes its time, which is when a store without that
-// law shows a later sequence before an earlier one. The tables tell of every
-// moment: no snapshot ever holds fewer events below the newest than a later one.
+// law shows a later sequence before an earlier one. (Take the lock out of
+// append_batch, and this fails at once.)
 func TestFollowersMissNothingWhileCommitsAreSlow(t *testing.T) {
 	t.Parallel()
 	url := testenv.Postgres(t).URL()
