@@ -45,7 +45,7 @@ func (a *App) httpService() service.Service {
 func (a *App) newHTTPServer() *http.Server {
 	api := httpapi.New(httpapi.Options{
 		Gateway: a.gateway, Store: a.store, Tracker: a.causes.tracker, Schemas: a.schemas, Live: a.live,
-		DeadLetters: a.dead,
+		DeadLetters: a.dead, Targets: a.retention,
 		Voice:       a.voiceHandler(),
 		Checks:      a.checks,
 		Status:      a.status,

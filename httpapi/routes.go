@@ -34,6 +34,8 @@ func (s *Server) routes() []route {
 		{"POST /dlq/{number}/redrive", s.redriveOne},
 		{"POST /dlq/redrive", s.redriveMany},
 		{"POST /dlq/discard", s.discard},
+		{"GET /targets", s.listTargets},
+		{"POST /targets/{name}/give-up", s.giveUp},
 		{"GET /healthz", s.healthz},
 		{"GET /readyz", s.readyz},
 		{"GET /status", s.status},

@@ -39,6 +39,8 @@ type Options struct {
 	Tracker correlation.Tracker
 	// DeadLetters serves /dlq; nil answers with 503.
 	DeadLetters DeadLetters
+	// Targets serves /targets; nil answers with 503.
+	Targets Targets
 	// Voice serves /asr; nil answers with 503 and what to install.
 	Voice http.Handler
 	// Metrics serves /metrics; nil answers with 404.
