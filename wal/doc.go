@@ -13,6 +13,8 @@
 //     appears twice, and never in place of an acknowledged record.
 //   - After a failed fsync that segment takes no more records and its fsync is never tried again. The next append goes
 //     to a new segment whose header names the first sequence it holds; what the old one holds from there on is void.
+//   - Open trusts no fsync of the process before it: that one may have failed and left bytes that are read back but are
+//     not on the disk. So the newest segment is written again and synced before anything of it is shown.
 //   - Bytes that are neither a record nor blank are never skipped in silence: they are moved to the quarantine folder
 //     with a reason, and stay listed in [Status] and by [Inspect].
 //

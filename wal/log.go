@@ -79,7 +79,8 @@ func (l *Log) Append(ctx context.Context, record []byte) (uint64, error) {
 }
 
 // AppendBatch stores records with consecutive sequences in one commit and returns the first. On an error none is
-// acknowledged, but a front part of them may appear later. Together they must fit into one segment, else [ErrTooLarge].
+// acknowledged, but some of them may appear later, after a power cut in any combination. Together they must fit into one
+// segment, else [ErrTooLarge].
 // No records at all is [ErrInvalidRecord].
 func (l *Log) AppendBatch(ctx context.Context, records [][]byte) (uint64, error) {
 	if len(records) == 0 {
