@@ -46,9 +46,13 @@ func NATS(tb testing.TB, o NATSOptions) *NATSServer {
 	return s
 }
 
-// NATSCluster starts servers that form a cluster.
+// NATSCluster starts servers that form a cluster. Like every engine that takes a
+// good part of the machine, it needs [Engines] to be set.
 func NATSCluster(tb testing.TB, size int, o NATSOptions) []*NATSServer {
 	tb.Helper()
+	if os.Getenv(Engines) == "" {
+		tb.Skipf("SKIPPED: a cluster of NATS servers is started only by make test-engines (%s=1)", Engines)
+	}
 	ports := make([]int, size)
 	var routes []string
 	for i := range ports {
