@@ -15,9 +15,9 @@ import (
 
 // BenchmarkChain compares a chain with the original's way, one round trip for
 // each node, in turn and on the same keys; all figures are medians. x_faster
-// should be at least 5 on a quiet machine, where it is 8 and more. Where others
-// compute at the same time a round trip gets cheaper, since nobody has to be woken
-// from sleep for it, and a script gets dearer: then downwards it may be 4.
+// should be at least 5 on a quiet machine. Where others compute at the same time
+// the round trips were measured to take less time and the script more; downwards
+// it was then 4.
 func BenchmarkChain(b *testing.B) {
 	server := testenv.Redis(b)
 	tracker := openTest(b, Options{Addr: server.Addr()})
