@@ -46,6 +46,9 @@ type Options struct {
 	// PerRound is about how many events one publisher sends in a round, so that a
 	// slow machine is not drowned; 0 means 150, below 0 no limit.
 	PerRound int
+	// Pause is the longest pause of a publisher between two requests; 0 means a
+	// fiftieth of the round, at most 20 ms.
+	Pause time.Duration
 	// Check is how many rounds lie between two checks of everything; 0 means 10.
 	Check int
 	// Patience is how long a healed set-up may take to deliver and store all that
@@ -105,6 +108,7 @@ func (o Options) withDefaults() Options {
 	o.Publishers = cmp.Or(o.Publishers, 4)
 	o.Batch = cmp.Or(o.Batch, 20)
 	o.PerRound = cmp.Or(o.PerRound, 150)
+	o.Pause = cmp.Or(o.Pause, min(o.RoundLength/50, 20*time.Millisecond))
 	o.Check = cmp.Or(o.Check, 10)
 	o.Patience = cmp.Or(o.Patience, 2*time.Minute)
 	o.samples = cmp.Or(o.samples, 200*time.Millisecond)

@@ -14,6 +14,9 @@ import (
 const (
 	// sendTimeout is when a publisher gives an answer up and asks again.
 	sendTimeout = 5 * time.Second
+	// storedTimeout is that of who waits for the store, so that a broker that is
+	// down does not keep everybody waiting: it is sent again without.
+	storedTimeout = 300 * time.Millisecond
 	// lanesEach is how many ordering keys a publisher has.
 	lanesEach = 3
 	// familyDepth is how long a chain of causes gets.
@@ -144,7 +147,11 @@ func (p *publisher) findable(ctx context.Context, cl *client.Client, id bloodban
 }
 
 func (p *publisher) send(ctx context.Context, cl *client.Client, events []offered, level bloodbank.AckLevel) ([]bloodbank.Receipt, error) {
-	ctx, cancel := context.WithTimeout(ctx, sendTimeout)
+	patience := sendTimeout
+	if level == bloodbank.AckStored {
+		patience = storedTimeout
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	var receipts []bloodbank.Receipt
 	var err error

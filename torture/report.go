@@ -41,6 +41,7 @@ func (m *Milliseconds) UnmarshalJSON(b []byte) error {
 	return err
 }
 
+// String is for people, such as 1.5s.
 func (m Milliseconds) String() string { return time.Duration(m).Round(time.Millisecond).String() }
 
 // Setup is what was tortured, without secrets.

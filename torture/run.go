@@ -221,7 +221,7 @@ func (r *run) round(ctx context.Context, plan round) error {
 	var wg sync.WaitGroup
 	for _, p := range r.publishers {
 		cl := r.client
-		wg.Go(func() { p.run(ctx, cl, stop, r.o.PerRound, r.o.RoundLength/50) })
+		wg.Go(func() { p.run(ctx, cl, stop, r.o.PerRound, r.o.Pause) })
 	}
 	var fault error
 	var faults sync.WaitGroup
