@@ -91,7 +91,10 @@ func (l *loop) fail(ctx context.Context, m *message, err error) {
 			l.trip(err)
 		}
 		m.attempts++
-		if m.attempts >= l.d.o.MaxAttempts {
+		if m.attempts >= l.d.o.MaxAttempts<<min(l.sunk, 16) {
+			if l.open() {
+				l.sunk++
+			}
 			l.bury(ctx, m, err.Error())
 			return
 		}
@@ -108,7 +111,7 @@ func (l *loop) fail(ctx context.Context, m *message, err error) {
 // message while the bus is down, unless there is no other way out.
 func (l *loop) busAtFault(ctx context.Context, m *message) bool {
 	others := l.open() || l.lone != nil && l.lone != m
-	if others && !l.cornered() {
+	if others && !l.cornered() && !l.alone(m) {
 		return true
 	}
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
@@ -124,6 +127,16 @@ func (l *loop) busAtFault(ctx context.Context, m *message) bool {
 // with, beyond what is kept for that. Then, if everything that could be sent is
 // poison and all else waits behind it, it must become dead letters.
 func (l *loop) cornered() bool { return l.waiting() >= 2*l.d.o.MaxParked }
+
+// alone reports whether m is all there is to try the bus with, because everything
+// else in the log waits behind it. Then, too, it must become a dead letter, or its
+// key would wait for ever. Should the bus be at fault all the same, not much is
+// lost to the dead letters: the next one is tried twice as often, and so on.
+func (l *loop) alone(m *message) bool {
+	q := l.lines[m.key]
+	return l.open() && q != nil && q.flying == 1 && len(l.lines) == 1 &&
+		l.waiting() == len(q.failed)+len(q.waiting) && len(l.ready) == 0 && l.next > l.d.o.Log.Last()
+}
 
 func (l *loop) closeBreaker() {
 	l.probe = nil

@@ -3,7 +3,6 @@ package dispatch
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"testing"
 	"testing/synctest"
@@ -250,13 +249,4 @@ func (f *fleet) settledAll() {
 		s := l.d.Status()
 		f.require(s.Lag == 0 && s.Position == uint64(len(f.events)) && s.Fault == "", "not all is settled: %+v of %d", s, len(f.events))
 	})
-}
-
-func (f *fleet) leg(name string) *leg {
-	for _, l := range f.legs {
-		if l.name == name {
-			return l
-		}
-	}
-	panic(failure{fmt.Errorf("no leg %q", name)})
 }

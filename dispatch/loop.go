@@ -26,6 +26,7 @@ type loop struct {
 
 	probe *message // with the breaker open: the one attempt under way
 	lone  *message // the only one that failed since the last success
+	sunk  int      // how many became dead letters since then with the breaker open
 }
 
 func newLoop(d *Dispatcher, in <-chan []*message) *loop {
@@ -220,7 +221,7 @@ func (l *loop) collect(ctx context.Context) {
 }
 
 func (l *loop) succeed(ctx context.Context, m *message) {
-	l.lone = nil
+	l.lone, l.sunk = nil, 0
 	l.closeBreaker()
 	if m.redriven != nil {
 		l.finish(m, l.d.o.Dead.close(ctx, m.redriven.number))

@@ -167,9 +167,11 @@ func (r *rig) crashed() {
 	r.life.dead.Store(true)
 	ctx := context.WithoutCancel(r.ctx)
 	_ = r.d.Stop(ctx)
-	_ = r.log.Close()
-	_ = r.deadLog.Close()
-	_ = r.noteLog.Close()
+	for _, log := range []*wal.Log{r.log, r.deadLog, r.noteLog} {
+		if log != nil { // the next life did not get as far
+			_ = log.Close()
+		}
+	}
 	r.d = nil
 }
 

@@ -192,3 +192,28 @@ func TestCompression(t *testing.T) {
 		r.settled(0)
 	})
 }
+
+// All that there is waits behind a message that the bus never takes and that
+// makes it drop the connection: it becomes a dead letter, and the rest goes.
+func TestPoisonInTheOnlyKey(t *testing.T) {
+	t.Parallel()
+	run(t, func(r *rig) { r.broker.ordered = true; r.change = func(o *Options) { o.MaxAttempts = 3 } }, func(r *rig) {
+		r.accept("k")
+		r.broker.set(func(b *broker) { b.always[eventID(1)], b.always[eventID(3)] = lose, lose })
+		r.accept(keys(10, "k")...)
+		r.pass(10 * time.Minute)
+		r.settled(2)
+	})
+	// A bus that fails everything and says that it works costs few dead letters.
+	run(t, func(r *rig) { r.broker.ordered = true }, func(r *rig) {
+		r.broker.set(func(b *broker) { b.full = true })
+		r.accept(keys(50, "k")...)
+		r.pass(24 * time.Hour)
+		r.checkAll()
+		dead := r.d.Status().Dead
+		r.require(dead > 0 && dead < 15, "%d dead letters", dead)
+		r.broker.set(func(b *broker) { b.full = false })
+		r.pass(time.Minute)
+		r.settled(dead)
+	})
+}
