@@ -6,6 +6,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
@@ -35,12 +36,21 @@ type connection struct {
 	patience time.Duration // Options.DialTimeout
 }
 
+// vagueTries is how often a login is tried whose failure the library explains
+// badly.
+const vagueTries = 5
+
 // connect logs in, within ctx and DialTimeout. A broker that hangs up during the
 // login may refuse the credentials, or just end; the library takes it for the
-// former, and only one that does so twice is believed.
+// former, and only one that does so twice is believed. And where a TLS alert and
+// the hang-up after it come close together, the library may lose the alert.
 func (d *dialer) connect(ctx context.Context, purpose string) (*connection, error) {
+	began := time.Now()
 	c, silent, err := d.login(ctx, purpose)
 	if silent && errors.Is(err, amqp.ErrCredentials) && ctx.Err() == nil {
+		c, silent, err = d.login(ctx, purpose)
+	}
+	for n := 1; n < vagueTries && d.vague(err) && time.Since(began) < d.opts.DialTimeout/2 && ctx.Err() == nil; n++ {
 		c, silent, err = d.login(ctx, purpose)
 	}
 	if err == nil {
@@ -50,6 +60,18 @@ func (d *dialer) connect(ctx context.Context, purpose string) (*connection, erro
 		return nil, context.Cause(ctx)
 	}
 	return nil, d.explainConnect(err, d.user(), silent)
+}
+
+// vague says whether the other side hung up on TLS and the reason is lost.
+func (d *dialer) vague(err error) bool {
+	var said *amqp.Error
+	switch {
+	case d.uri.Scheme != "amqps":
+		return false
+	case errors.As(err, &said):
+		return !said.Server && said.Code != amqp.AccessRefused && !remoteAlert.MatchString(said.Reason) && !alien.MatchString(said.Reason)
+	}
+	return errors.Is(err, net.ErrClosed) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
 func (d *dialer) user() string {

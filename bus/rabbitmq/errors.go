@@ -38,6 +38,9 @@ var (
 // alien is what the library says of bytes that are not AMQP 0-9-1.
 var alien = regexp.MustCompile(`frame could not be parsed|frame size exceeds negotiated frame_max`)
 
+// remoteAlert is a TLS alert of the other side, as the library hands it on.
+var remoteAlert = regexp.MustCompile(`remote error: tls:`)
+
 // tooLarge is how the broker refuses a message for its size.
 var tooLarge = regexp.MustCompile(`message size \d+ is larger than (?:configured )?max size (\d+)`)
 
@@ -111,7 +114,7 @@ func (d *dialer) explainDial(err error) error {
 // login.
 func (d *dialer) explainLogin(err error, said *amqp.Error, user string, silent bool) error {
 	switch {
-	case !said.Server && strings.Contains(said.Reason, "remote error: tls:"):
+	case !said.Server && remoteAlert.MatchString(said.Reason):
 		// With TLS 1.3 the verdict on a client's certificate comes after the handshake.
 		return refused(err, "%s refuses the TLS of this client, which may lack a certificate; set %s", d.place, certSetting)
 	case !said.Server && alien.MatchString(said.Reason):

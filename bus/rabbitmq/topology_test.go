@@ -167,7 +167,9 @@ func refusedWith(t *testing.T, o Options, words ...string) {
 	t.Helper()
 	b, err := Open(t.Context(), o)
 	if err == nil {
+		t.Errorf("Open: no error, want ErrRefused; Check: %v", b.Check(t.Context()))
 		closeBus(t, b)
+		return
 	}
 	if !errors.Is(err, ErrRefused) {
 		t.Errorf("Open: %v, want ErrRefused", err)

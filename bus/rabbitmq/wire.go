@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -79,8 +80,13 @@ func (w *wire) flush() {
 			w.room.Broadcast()
 		}
 		w.mu.Unlock()
-		if err != nil {
+		if errors.Is(err, os.ErrDeadlineExceeded) {
 			_ = w.Conn.Close() // so that the reader ends, too
+			return
+		}
+		if err != nil {
+			// The last words of the other side, which say why, may still be read.
+			time.AfterFunc(partingFlush, func() { _ = w.Conn.Close() })
 			return
 		}
 	}
