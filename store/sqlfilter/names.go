@@ -52,7 +52,7 @@ const (
 
 // Row is an event as the tables have it. [Rows] makes them.
 type Row struct {
-	store.Incoming
+	*store.Incoming // the caller's
 	// Texts holds what the columns of names refer to where Named says so.
 	Texts [NameColumns]string
 	Named [NameColumns]bool
@@ -67,13 +67,13 @@ type Row struct {
 // An event that nobody decoded is CodeInvalid.
 func Rows(events []store.Incoming, x *Indexer) ([]Row, error) {
 	rows := make([]Row, len(events))
-	for i, in := range events {
-		e := &in.Envelope
-		if e.EventID.IsZero() || e.EventType == "" || len(in.Raw) == 0 {
+	for i := range events {
+		e := &events[i].Envelope
+		if e.EventID.IsZero() || e.EventType == "" || len(events[i].Raw) == 0 {
 			return nil, bloodbank.Errorf(bloodbank.CodeInvalid, "event %d of the batch has no id, no type or no wire form; decode it before it is stored", i)
 		}
 		r := &rows[i]
-		r.Incoming, r.Flags, r.Words = in, flagsOf(e), x.Read(e)
+		r.Incoming, r.Flags, r.Words = &events[i], flagsOf(e), x.Read(e)
 		r.Texts = [NameColumns]string{string(e.EventType), e.Source.App, e.Source.Host, string(e.Source.Type), "", "", x.Session, x.Project}
 		if a := e.AgentContext; a != nil {
 			r.Texts[5] = string(a.Type)
