@@ -19,6 +19,9 @@ const madeByUs = "Bloodbank events, made by bb"
 func (b *Bus) adopt(ctx context.Context) error {
 	s, err := b.js.Stream(ctx, Stream)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		if b.far.opts.probe {
+			return nil
+		}
 		s, err = b.makeStream(ctx)
 		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
 			s, err = b.js.Stream(ctx, Stream) // another bb was faster
@@ -31,7 +34,9 @@ func (b *Bus) adopt(ctx context.Context) error {
 	if wrong := unfit(config); len(wrong) > 0 {
 		return refused(nil, "the stream %s at %s is not fit for events: %s", Stream, b.far.place, strings.Join(wrong, "; "))
 	}
-	config = b.improve(ctx, config)
+	if !b.far.opts.probe {
+		config = b.improve(ctx, config)
+	}
 	b.far.setStream(config)
 	b.limit()
 	return nil

@@ -92,6 +92,9 @@ func Dial(ctx context.Context, o DialOptions) (*Bus, error) {
 	r.mu.Lock()
 	r.dialling = b.ctx
 	r.mu.Unlock()
+	if o.probe {
+		return b, nil
+	}
 	b.own.Go(b.tend)
 	if o.MaxAge > 0 {
 		b.own.Go(b.janitor)

@@ -92,6 +92,8 @@ type DialOptions struct {
 
 	// ackWait stands for Consumer.AckWait when that is zero; tests shorten it.
 	ackWait time.Duration
+	// probe looks, and makes and changes nothing.
+	probe bool
 }
 
 func (o DialOptions) withDefaults() DialOptions {

@@ -256,3 +256,23 @@ func TestTrapGroupOfOthers(t *testing.T) {
 	err = b.Consume(t.Context(), bus.Consumer{Group: "g"}, func(context.Context, []bus.Delivery) error { return nil })
 	demandRefusal(t, err, `group "g"`, "nats consumer rm")
 }
+
+func TestProbeChangesNothing(t *testing.T) {
+	t.Parallel()
+	s := testenv.NATS(t, testenv.NATSOptions{Program: modern})
+	js := foreign(t, s.URL())
+	if err := Probe(t.Context(), DialOptions{URL: s.URL()}); err != nil {
+		t.Error(err)
+	}
+	if _, err := js.Stream(t.Context(), Stream); !errors.Is(err, jetstream.ErrStreamNotFound) {
+		t.Errorf("a probe made the stream: %v", err)
+	}
+	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: Stream, Subjects: []string{"x"}}); err != nil {
+		t.Fatal(err)
+	}
+	demandRefusal(t, Probe(t.Context(), DialOptions{URL: s.URL()}), "subjects are x")
+	s.Stop()
+	if err := Probe(t.Context(), impatient(s.URL())); err == nil || errors.Is(err, ErrRefused) {
+		t.Errorf("with the server down: %v", err)
+	}
+}
