@@ -245,22 +245,20 @@ func TestFallbackUsesRedis(t *testing.T) {
 	}
 }
 
-// TestSilentRedisCostsQueriesOnePatience: not one for each query.
-func TestSilentRedisCostsQueriesOnePatience(t *testing.T) {
+// TestSilentRedisIsAnsweredByTheStore: how long that takes is measured on a clock of
+// its own, by TestFallbackBreaker.
+func TestSilentRedisIsAnsweredByTheStore(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
 	h.grow(50)
 	h.caughtUp()
 	h.server.Freeze()
 	defer h.server.Thaw()
-	began := time.Now()
+	before := h.fallback.Status()
 	for range 100 {
 		must(h.fallback.Chain(t.Context(), h.ids[0], correlation.Descendants, correlation.Limits{MaxNodes: 5}))(t)
 	}
-	if took := time.Since(began); took > 50*correlation.DefaultPatience {
-		t.Errorf("100 chains took %s", took)
-	}
-	if s := h.fallback.Status(); s.Fault == "" {
+	if s := h.fallback.Status(); s.Fast != before.Fast || s.Truth != before.Truth+100 {
 		t.Errorf("%+v", s)
 	}
 }
