@@ -25,6 +25,7 @@ type conversion struct {
 	format  Format
 	stall   time.Duration
 	in, out *belt
+	file    *os.File // the input, if it is no stream
 	buried  chan struct{}
 	unhook  func() bool // from the context
 	odd     *sampleReader
@@ -55,17 +56,12 @@ func (c *conversion) supervise(path string, started chan<- error, release func()
 	// Linux kills the process with the thread that started it, so the thread must stay.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	cmd := exec.Command(path, arguments(c.format)...)
+	cmd := exec.Command(path, arguments(c.format, c.file != nil)...)
 	tie(cmd)
 	complaints := &lastWords{}
 	cmd.Stderr = complaints
 	cmd.WaitDelay = time.Second
-	stdin, err := cmd.StdinPipe()
-	if err != nil {
-		started <- err
-		return
-	}
-	stdout, err := cmd.StdoutPipe()
+	stdin, stdout, err := c.connect(cmd)
 	if err == nil {
 		err = cmd.Start()
 	}
@@ -88,6 +84,24 @@ func (c *conversion) supervise(path string, started chan<- error, release func()
 	c.err = c.verdict(err, complaints.line())
 	c.out.end()
 }
+
+// connect makes the pipes to the process. To one that reads a file nothing is written.
+func (c *conversion) connect(cmd *exec.Cmd) (stdin io.WriteCloser, stdout io.ReadCloser, err error) {
+	if c.file != nil {
+		cmd.Stdin, stdin = c.file, nowhere{}
+		c.in.end()
+	} else if stdin, err = cmd.StdinPipe(); err != nil {
+		return nowhere{}, nil, err
+	}
+	stdout, err = cmd.StdoutPipe()
+	return stdin, stdout, err
+}
+
+// nowhere stands for the input of a process that has a file for that.
+type nowhere struct{}
+
+func (nowhere) Write(p []byte) (int, error) { return len(p), nil }
+func (nowhere) Close() error                { return nil }
 
 // write moves bytes to ffmpeg until there are no more, or it is gone.
 func (c *conversion) write(stdin io.WriteCloser) {
@@ -145,7 +159,11 @@ func (c *conversion) verdict(err error, said string) error {
 		if said == "" {
 			said = fmt.Sprintf("exit code %d", exit.ExitCode())
 		}
-		return formatError(c.format, "cannot be decoded by ffmpeg ("+said+")")
+		reason := "cannot be decoded by ffmpeg (" + said + ")"
+		if c.format == FormatMP4 && c.file == nil {
+			reason += "; as a stream it needs its index in front of its sound"
+		}
+		return formatError(c.format, reason)
 	}
 	return fmt.Errorf("%w: %w", ErrTranscoder, err)
 }
@@ -245,6 +263,21 @@ func (c *conversion) flush(dst []int16) ([]int16, error) {
 	}
 }
 
+// drain gives all that ffmpeg makes of a file to sink.
+func (c *conversion) drain(pcm []int16, sink func([]int16) error) error {
+	for {
+		var over bool
+		if pcm, over = c.pick(pcm[:0]); over {
+			_, err := c.finish(nil)
+			return errors.Join(sink(pcm), err)
+		}
+		if err := sink(pcm); err != nil {
+			return err
+		}
+		c.await(nil)
+	}
+}
+
 // lastWords keeps the end of what ffmpeg says on its standard error.
 type lastWords struct{ tail []byte }
 
@@ -260,6 +293,6 @@ func (l *lastWords) Write(p []byte) (int, error) {
 func (l *lastWords) line() string {
 	lines := bytes.Split(bytes.TrimSpace(l.tail), []byte("\n"))
 	s := strings.ToValidUTF8(string(bytes.TrimSpace(lines[len(lines)-1])), "?")
-	s = strings.TrimPrefix(s, "pipe:0: ")
+	s = strings.TrimPrefix(strings.TrimPrefix(s, "pipe:0: "), "file:/dev/stdin: ")
 	return s[max(0, len(s)-200):]
 }

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
+	"os"
 )
 
 // ErrFormat marks a stream that this package cannot decode. The error that wraps it
@@ -69,6 +69,7 @@ type Decoder struct {
 	format Format
 	in     container
 	run    *conversion // in, when that is ffmpeg
+	file   *os.File    // where the stream comes from, if ffmpeg may look for itself
 	err    error
 }
 
@@ -111,10 +112,10 @@ func (d *Decoder) Decode(dst []int16, p []byte) ([]int16, error) {
 		return dst, d.err
 	}
 	// In pieces, so that what is held back stays small however large p is.
-	for piece := range slices.Chunk(p, maxPiece) {
-		if dst, d.err = d.piece(dst, piece); d.err != nil {
-			break
-		}
+	for len(p) > 0 && d.err == nil {
+		n := min(maxPiece, len(p))
+		dst, d.err = d.piece(dst, p[:n])
+		p = p[n:]
 	}
 	return dst, d.err
 }
@@ -138,8 +139,7 @@ func (d *Decoder) piece(dst []int16, p []byte) ([]int16, error) {
 // settle drops the first bytes when the codec is known, or gives them to ffmpeg when it
 // is one for that.
 func (d *Decoder) settle(dst []int16, err error) ([]int16, error) {
-	var f *FormatError
-	if err != nil && d.head != nil && errors.As(err, &f) && f.foreign && d.o.Transcoder != nil {
+	if err != nil && d.head != nil && d.o.Transcoder != nil && isForeign(err) {
 		if err = d.convert(); err == nil {
 			dst, err = d.run.decode(dst, d.head)
 		}
@@ -148,6 +148,11 @@ func (d *Decoder) settle(dst []int16, err error) ([]int16, error) {
 		d.head = nil
 	}
 	return dst, err
+}
+
+func isForeign(err error) bool {
+	var f *FormatError
+	return errors.As(err, &f) && f.foreign
 }
 
 // Flush appends what is still held back. Call it once, at the end of the stream.
@@ -218,7 +223,7 @@ func (d *Decoder) begin(last bool) error {
 
 // convert has ffmpeg decode the stream.
 func (d *Decoder) convert() error {
-	run, err := d.o.Transcoder.start(d.ctx, d.format)
+	run, err := d.o.Transcoder.start(d.ctx, d.format, d.file)
 	if err == nil {
 		d.run, d.in = run, run
 	}

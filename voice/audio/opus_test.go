@@ -328,3 +328,23 @@ func TestDecodeOpusRefuses(t *testing.T) {
 		t.Errorf("%d samples before the damage, error %v; want %d and one", len(got), err, 2*960)
 	}
 }
+
+// In pauses an encoder may send packets without sound; they are no noise, and last.
+func TestDecodeOpusPause(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"silk.ogg", "celt.ogg"} {
+		speech := packets(t, name)[:20]
+		length := map[string]int64{"silk.ogg": 60, "celt.ogg": 10}[name]
+		all := slices.Clone(speech)
+		for range 3000 / length {
+			all = append(all, speech[0][:1])
+		}
+		got := mustDecode(t, webmStream(all, length), audio.FormatWebM)
+		if want := len(all) * int(length) * 16; len(got) != want {
+			t.Errorf("%s: %d samples, want %d", name, len(got), want)
+		}
+		if end := decibels(got[len(got)-16000:]); end > 20 {
+			t.Errorf("%s: the pause ends with %.0f dB", name, end)
+		}
+	}
+}

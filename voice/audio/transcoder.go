@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"time"
 )
@@ -43,8 +44,8 @@ func NewTranscoder(o TranscoderOptions) *Transcoder {
 // Running is how many processes there are now.
 func (t *Transcoder) Running() int { return len(t.slots) }
 
-// start starts a process for a stream of the format.
-func (t *Transcoder) start(ctx context.Context, f Format) (*conversion, error) {
+// start starts a process for a stream of the format, or for a file.
+func (t *Transcoder) start(ctx context.Context, f Format, file *os.File) (*conversion, error) {
 	select {
 	case t.slots <- struct{}{}:
 	default:
@@ -56,6 +57,7 @@ func (t *Transcoder) start(ctx context.Context, f Format) (*conversion, error) {
 		return nil, &FormatError{Format: f, Reason: "needs ffmpeg, which is not there", advice: "install ffmpeg on the server, or "}
 	}
 	c := newConversion(f, t.o.Stall)
+	c.file = file
 	started := make(chan error, 1)
 	go c.supervise(path, started, func() { <-t.slots })
 	if err := <-started; err != nil {
@@ -69,13 +71,17 @@ func (t *Transcoder) start(ctx context.Context, f Format) (*conversion, error) {
 // arguments has ffmpeg read one format from its standard input and nothing else: other
 // protocols would let a stream name files and addresses for it to read. The probe is
 // small, so that sound comes out soon.
-func arguments(f Format) []string {
+func arguments(f Format, file bool) []string {
+	protocol, input := "pipe", "pipe:0"
+	if file {
+		protocol, input = "file", "file:/dev/stdin" // opened anew, it can be searched in
+	}
 	args := []string{"-hide_banner", "-loglevel", "error", "-threads", "1",
-		"-protocol_whitelist", "pipe", "-probesize", "16384", "-analyzeduration", "200000"}
+		"-protocol_whitelist", protocol, "-probesize", "16384", "-analyzeduration", "200000"}
 	if name := demuxer(f); name != "" {
 		args = append(args, "-f", name)
 	}
-	return append(args, "-i", "pipe:0", "-map", "0:a:0", "-threads", "1",
+	return append(args, "-i", input, "-map", "0:a:0", "-threads", "1",
 		"-f", "s16le", "-ac", "1", "-ar", fmt.Sprint(SampleRate), "-flush_packets", "1", "pipe:1")
 }
 
