@@ -18,6 +18,7 @@ import (
 // uses it.
 type voiceDoor struct {
 	recogniser voice.Recogniser
+	desk       *voice.Desk
 	door       *asrws.Door
 
 	warm sync.WaitGroup
@@ -44,9 +45,10 @@ func (a *App) openVoice(ctx context.Context) error {
 		return err
 	}
 	life, stop := context.WithCancel(context.WithoutCancel(ctx))
-	a.voice = voiceDoor{recogniser: r, stop: stop, door: asrws.New(life, asrws.Options{
+	desk := voice.NewDesk(life, voice.DeskOptions{
 		Recogniser: r, Emitter: emitter{a.gateway}, MaxSessions: a.cfg.Voice.MaxSessions, Logger: a.log,
-	})}
+	})
+	a.voice = voiceDoor{recogniser: r, desk: desk, stop: stop, door: asrws.New(asrws.Options{Desk: desk, Logger: a.log})}
 	// Loading the model takes a while; nobody waits for it but the first speaker.
 	a.voice.warm.Go(func() {
 		if err := r.Check(life); err != nil && life.Err() == nil {
@@ -57,8 +59,9 @@ func (a *App) openVoice(ctx context.Context) error {
 }
 
 func (a *App) closeVoice(ctx context.Context) error {
-	err := a.voice.door.Close(ctx)
+	err := a.voice.desk.Close(ctx)
 	a.voice.stop()
+	a.voice.door.Wait()
 	if closeErr := a.voice.recogniser.Close(); err == nil {
 		err = closeErr
 	}

@@ -13,8 +13,15 @@ import (
 	"github.com/33god/bloodbank/voice/audio"
 )
 
-// emitTimeout bounds publishing where the session's own life does not.
+// emitTimeout bounds publishing where the session's own life does not. What fails for
+// the moment is tried again within it, with the same id: it cannot come twice.
 const emitTimeout = 10 * time.Second
+
+// The pauses between attempts to publish.
+const (
+	emitPause    = 100 * time.Millisecond
+	emitMaxPause = 2 * time.Second
+)
 
 // Source is the kind of client, as the schema of transcription.voice.completed lists it.
 type Source string
@@ -60,7 +67,10 @@ type audioShape struct {
 type completedPayload struct {
 	Text string `json:"text"`
 	head
-	Audio audioMetadata `json:"audio_metadata"`
+	// Utterance and Truncated are ours; others pass over them.
+	Utterance int           `json:"utterance"`
+	Truncated bool          `json:"truncated,omitempty"`
+	Audio     audioMetadata `json:"audio_metadata"`
 }
 
 type audioMetadata struct {
@@ -70,6 +80,8 @@ type audioMetadata struct {
 	Language   string   `json:"language,omitempty"`
 	Model      string   `json:"model,omitempty"`
 	Speaker    string   `json:"speaker_id,omitempty"`
+	Start      float64  `json:"start_seconds"` // on the session's audio clock
+	End        float64  `json:"end_seconds"`
 }
 
 type closedPayload struct {
@@ -97,8 +109,8 @@ func (s *Session) announce(ctx context.Context) (err error) {
 }
 
 func (s *Session) publish(t Transcription) Update {
-	t.Text = strings.TrimSpace(t.Text)
-	u := Update{Kind: KindFinal, Utterance: t.Utterance, Start: t.Start, End: t.End, Text: t.Text, Final: &t}
+	t.Text = unloop(strings.TrimSpace(t.Text))
+	u := Update{Kind: KindFinal, Utterance: t.Utterance, Revision: 1, Start: t.Start, End: t.End, Text: t.Text, Final: &t}
 	if t.Text == "" {
 		s.settle(t.Utterance, func(*Totals) {})
 		return u
@@ -107,8 +119,11 @@ func (s *Session) publish(t Transcription) Update {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.ctx), emitTimeout)
 	defer cancel()
 	now := s.o.Now()
+	s.mu.Lock()
+	u.Truncated = s.cutOff && t.Reason == audio.EndStream
+	s.mu.Unlock()
 	id, err := s.emit(ctx, bloodbank.TypeVoiceCompleted, now, completedPayload{
-		Text: t.Text, head: s.head(now), Audio: metadata(&t),
+		Text: t.Text, head: s.head(now), Utterance: t.Utterance, Truncated: u.Truncated, Audio: metadata(&t),
 	})
 	if err != nil {
 		s.settle(t.Utterance, func(n *Totals) { n.Failed++ })
@@ -133,7 +148,8 @@ func (s *Session) conclude(ctx context.Context, why Reason) error {
 	return err
 }
 
-// emit publishes one event of the session; all but the first have the first as parent.
+// emit publishes one event of the session; all but the first have the first as parent,
+// and all keep their order.
 func (s *Session) emit(ctx context.Context, t bloodbank.EventType, now time.Time, payload any) (bloodbank.EventID, error) {
 	body, err := encode(payload)
 	if err != nil {
@@ -145,15 +161,36 @@ func (s *Session) emit(ctx context.Context, t bloodbank.EventType, now time.Time
 	}
 	e := bloodbank.Envelope{
 		EventID: id, EventType: t, Timestamp: now, Version: bloodbank.Version,
-		Source: s.o.Origin, Payload: body,
+		Source: s.o.Origin, Payload: body, OrderingKey: s.o.ID.String(),
 	}
 	if !s.opened.IsZero() {
 		e.CorrelationIDs = []bloodbank.EventID{s.opened}
 	}
-	if _, err := s.o.Emitter.Emit(ctx, e); err != nil {
+	if err := s.insist(ctx, e); err != nil {
 		return id, fmt.Errorf("publish %s: %w", t, err)
 	}
 	return id, nil
+}
+
+// insist tries again what may work a moment later; all but the opening event, since a
+// client can as well connect again.
+func (s *Session) insist(ctx context.Context, e bloodbank.Envelope) error {
+	for pause := emitPause; ; pause = min(2*pause, emitMaxPause) {
+		_, err := s.o.Emitter.Emit(ctx, e)
+		switch bloodbank.CodeOf(err) {
+		case bloodbank.CodeUnavailable, bloodbank.CodeTimeout, bloodbank.CodeOverloaded:
+		default:
+			return err
+		}
+		if s.opened.IsZero() {
+			return err
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return err
+		}
+	}
 }
 
 // encode writes JSON without turning <, > and & into escapes.
@@ -167,7 +204,10 @@ func encode(v any) ([]byte, error) {
 
 // metadata leaves out what the schema would refuse: better no model name than no event.
 func metadata(t *Transcription) audioMetadata {
-	m := audioMetadata{Duration: seconds(t.Duration()), SampleRate: audio.SampleRate, Speaker: t.Speaker}
+	m := audioMetadata{
+		Duration: seconds(t.Duration()), SampleRate: audio.SampleRate, Speaker: t.Speaker,
+		Start: seconds(t.Start), End: seconds(t.End),
+	}
 	if c := t.Confidence; c != nil && *c >= 0 && *c <= 1 {
 		rounded := math.Round(*c*1000) / 1000
 		m.Confidence = &rounded

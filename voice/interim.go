@@ -55,6 +55,14 @@ func (u *utterance) since(at, n int) []int16 {
 func (s *Segmenter) look(u *utterance) {
 	defer close(u.looked)
 	s.send(Started{Utterance: u.number, At: audio.Duration(u.start)})
+	s.follow(u)
+	<-u.ctx.Done()
+	if u.why != "" {
+		s.send(Ended{Utterance: u.number, At: audio.Duration(u.end)})
+	}
+}
+
+func (s *Segmenter) follow(u *utterance) {
 	at := 0
 	pcm := u.since(at, int(audio.Samples(interimAfter)))
 	if pcm == nil {

@@ -81,7 +81,8 @@ func open(t *testing.T, o voice.SessionOptions, script recognisertest.Script) (*
 	var all []voice.Update
 	var reading sync.WaitGroup
 	reading.Go(func() {
-		for u := range s.Updates() {
+		f := s.Follow(0)
+		for u, err := f.Next(t.Context()); err == nil; u, err = f.Next(t.Context()) {
 			all = append(all, u)
 		}
 	})

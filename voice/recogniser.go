@@ -78,12 +78,15 @@ type StreamOptions struct {
 	Endpoint audio.EndpointSettings
 }
 
-// Stream is one conversation with a recogniser. Write and CloseWrite are called by one
-// goroutine, Results is read by another.
+// Stream is one conversation with a recogniser. Write, Finalize and CloseWrite are called
+// by one goroutine, Results is read by another.
 type Stream interface {
 	// Write takes 16 kHz mono samples. It waits while more than the allowed audio is
 	// not transcribed yet; audio is never dropped.
 	Write(ctx context.Context, pcm []int16) error
+	// Finalize ends an utterance that is open, as if the speaker had paused. The stream
+	// goes on.
+	Finalize() error
 	// CloseWrite says that no more audio comes. What was spoken is still transcribed,
 	// then Results is closed.
 	CloseWrite() error
@@ -94,7 +97,7 @@ type Stream interface {
 	Close() error
 }
 
-// Result is a [Started], [Interim], [Final] or [Failed].
+// Result is a [Started], [Interim], [Ended], [Final] or [Failed].
 type Result interface{ result() }
 
 // Started says that somebody began to speak.
@@ -109,6 +112,13 @@ type Interim struct {
 	Text      string
 }
 
+// Ended says that an utterance has ended and its outcome is being worked out. A
+// recogniser may leave it out.
+type Ended struct {
+	Utterance int
+	At        time.Duration
+}
+
 // Final is a finished utterance. Its text is empty when there were no words in it.
 type Final struct{ Transcription }
 
@@ -121,6 +131,7 @@ type Failed struct {
 
 func (Started) result() {}
 func (Interim) result() {}
+func (Ended) result()   {}
 func (Final) result()   {}
 func (Failed) result()  {}
 

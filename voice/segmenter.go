@@ -131,6 +131,15 @@ func (s *Segmenter) hold(samples int64) {
 	}
 }
 
+// Finalize ends the utterance that is open, if there is one.
+func (s *Segmenter) Finalize() error {
+	if s.done || s.ctx.Err() != nil {
+		return ErrClosed
+	}
+	s.ends.Cut((*listener)(s))
+	return nil
+}
+
 // CloseWrite ends the audio. Speech that is still open ends with it.
 func (s *Segmenter) CloseWrite() error {
 	if s.done {

@@ -29,6 +29,8 @@ type SessionOptions struct {
 	Endpoint   audio.EndpointSettings // zero fields take the defaults
 	Origin     bloodbank.Source       // of the envelopes; the zero value leaves it to the Emitter
 	Now        func() time.Time       // nil is time.Now
+
+	past *PastSession // goes on where an earlier process was
 }
 
 // Reason says why a session ended. It is published, so its values are for ever.
@@ -49,17 +51,21 @@ type Totals struct {
 	Audio      time.Duration // received
 }
 
-// Session is one client speaking. Write and End are called by one goroutine, Updates is
-// read by another; the rest is safe for all.
+// Session is one client speaking. Write, Finalize and End are called by one goroutine at a
+// time; the rest is safe for all.
 type Session struct {
 	o        SessionOptions
 	language string
 	stream   Stream
 	opened   bloodbank.EventID
-	updates  chan Update
+	feed     *feed
 	run      sync.WaitGroup
-	cancel   context.CancelFunc
-	ctx      context.Context
+	base     struct { // what an earlier process had of the session
+		utterances int
+		audio      time.Duration
+	}
+	cancel context.CancelFunc
+	ctx    context.Context
 
 	decoder audio.Decoder
 	scratch []int16
@@ -67,7 +73,9 @@ type Session struct {
 	endErr  error
 
 	mu     sync.Mutex
+	bytes  int64
 	totals Totals
+	cutOff bool                  // the audio ended without the client's wish
 	open   map[int]time.Duration // where the utterances without an outcome start
 }
 
@@ -78,18 +86,33 @@ func Open(ctx context.Context, o SessionOptions) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Session{o: o, language: language, updates: make(chan Update, 64), open: map[int]time.Duration{}}
+	s := &Session{o: o, language: language, feed: newFeed(), open: map[int]time.Duration{}}
 	s.ctx, s.cancel = context.WithCancel(ctx)
 	if s.stream, err = o.Recogniser.Open(s.ctx, StreamOptions{Language: o.Language, Endpoint: o.Endpoint}); err != nil {
 		s.cancel()
 		return nil, err
 	}
-	if err := s.announce(ctx); err != nil {
+	if err := s.begins(ctx); err != nil {
 		s.cancel()
 		return nil, errors.Join(err, s.stream.Close())
 	}
 	s.run.Go(s.listen)
 	return s, nil
+}
+
+// begins announces a new session, or takes up one of an earlier process.
+func (s *Session) begins(ctx context.Context) error {
+	past := s.o.past
+	if past == nil {
+		return s.announce(ctx)
+	}
+	s.opened = past.Opened
+	s.base.utterances, s.base.audio = past.Utterances, past.Audio
+	s.totals = Totals{Utterances: len(past.Finals), Audio: past.Audio}
+	for _, u := range past.Finals {
+		s.feed.tell(u)
+	}
+	return nil
 }
 
 func (o *SessionOptions) prepare() (language string, err error) {
@@ -122,10 +145,6 @@ func (s *Session) Language() string { return s.language }
 // Format is what the client's audio turned out to be. For the goroutine that writes.
 func (s *Session) Format() audio.Format { return s.decoder.Format() }
 
-// Updates tells what happens, in order. It must be read until it is closed, which
-// [Session.End] waits for; nothing is published while a full channel is not read.
-func (s *Session) Updates() <-chan Update { return s.updates }
-
 // Write takes bytes of the client's audio, cut anywhere. It waits while more than
 // [MaxWaiting] of speech is not transcribed yet, until ctx ends. An error that wraps
 // [audio.ErrFormat] is for the client; after any error the session can only be ended.
@@ -135,7 +154,18 @@ func (s *Session) Write(ctx context.Context, p []byte) error {
 	}
 	pcm, err := s.decoder.Decode(s.scratch[:0], p)
 	s.scratch = pcm
+	s.mu.Lock()
+	s.bytes += int64(len(p))
+	s.mu.Unlock()
 	return errors.Join(s.hear(ctx, pcm), err)
+}
+
+// Finalize ends the utterance that is open, if there is one; the session goes on.
+func (s *Session) Finalize() error {
+	if s.ended {
+		return ErrClosed
+	}
+	return s.stream.Finalize()
 }
 
 func (s *Session) hear(ctx context.Context, pcm []int16) error {
@@ -156,6 +186,9 @@ func (s *Session) End(ctx context.Context, why Reason) (Totals, error) {
 		return s.Totals(), s.endErr
 	}
 	s.ended = true
+	s.mu.Lock()
+	s.cutOff = why != ReasonEnd
+	s.mu.Unlock()
 	stop := context.AfterFunc(ctx, s.cancel)
 	defer stop()
 	tail, err := s.decoder.Flush(s.scratch[:0])
@@ -186,17 +219,22 @@ func (s *Session) Totals() Totals {
 	return s.totals
 }
 
-// Progress is how far the session has come on the audio clock.
+// Progress is how far the session has come.
 type Progress struct {
-	Received time.Duration // audio taken in
-	Finished time.Duration // everything before this has its outcome
+	// Bytes counts what was taken of the client's stream; a client that comes back goes
+	// on behind them.
+	Bytes    int64
+	Received time.Duration // audio taken in: the audio clock
+	// Finished is where everything before has its outcome. Even if this process dies,
+	// no word before it is lost.
+	Finished time.Duration
 }
 
 // Progress is the state of the session's clocks.
 func (s *Session) Progress() Progress {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	p := Progress{Received: s.totals.Audio, Finished: s.totals.Audio}
+	p := Progress{Bytes: s.bytes, Received: s.totals.Audio, Finished: s.totals.Audio}
 	for _, start := range s.open {
 		p.Finished = min(p.Finished, start)
 	}

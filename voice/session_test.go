@@ -59,8 +59,8 @@ func TestSessionPublishesEachUtteranceOnce(t *testing.T) {
 		}
 	}
 	want := `{"text":"one <b>","timestamp":"2026-01-27T10:00:00.123456Z","source":"mobile-client",` +
-		`"session_id":"0198c0de-0000-7000-8000-000000000001","target":"tonny",` +
-		`"audio_metadata":{"duration_seconds":1.22,"sample_rate":16000,"confidence":0.877,"language":"en-US"}}`
+		`"session_id":"0198c0de-0000-7000-8000-000000000001","target":"tonny","utterance":1,` +
+		`"audio_metadata":{"duration_seconds":1.22,"sample_rate":16000,"confidence":0.877,"language":"en-US","start_seconds":0.3,"end_seconds":1.52}}`
 	if got := string(events[1].Payload); got != want {
 		t.Errorf("payload\n%s, want\n%s", got, want)
 	}
@@ -109,7 +109,7 @@ func TestSessionLeavesOutWhatIsUnknown(t *testing.T) {
 	if strings.Contains(got, "null") || strings.Contains(got, "target") || strings.Contains(got, "english") {
 		t.Errorf("payload %s", got)
 	}
-	if !strings.HasSuffix(got, `"audio_metadata":{"duration_seconds":1.52,"sample_rate":16000,"model":"small","speaker_id":"2"}}`) ||
+	if !strings.HasSuffix(got, `"audio_metadata":{"duration_seconds":1.52,"sample_rate":16000,"model":"small","speaker_id":"2","start_seconds":0.3,"end_seconds":1.82}}`) ||
 		!strings.Contains(got, `"source":"whisperlivekit"`) {
 		t.Errorf("payload %s", got)
 	}
@@ -188,7 +188,7 @@ func TestSessionTellsWhenPublishingFails(t *testing.T) {
 		t.Fatalf("totals %+v, error %v", totals, err)
 	}
 	for _, u := range updates() {
-		if u.Utterance == 2 && u.Kind > voice.KindInterim &&
+		if u.Utterance == 2 && u.Kind > voice.KindEnded &&
 			(u.Kind != voice.KindFailed || u.Text != "second" || bloodbank.CodeOf(u.Err) != bloodbank.CodeStorageFull) {
 			t.Errorf("update %+v", u)
 		}

@@ -13,6 +13,7 @@ type Kind int
 const (
 	KindStarted Kind = iota + 1 // somebody began to speak
 	KindInterim                 // text of an utterance that is still open; replaces the last
+	KindEnded                   // the speaker has paused; the outcome follows
 	KindFinal                   // a finished utterance; published unless its text is empty
 	KindFailed                  // an utterance that is lost, with Err
 )
@@ -21,36 +22,60 @@ const (
 type Update struct {
 	Kind       Kind
 	Utterance  int           // from 1
-	Start, End time.Duration // on the audio clock; End only with a final or a failure
+	Revision   int           // of the text of an utterance, from 1; the outcome has the highest
+	Start, End time.Duration // on the audio clock; End from KindEnded on
 	Text       string        // with KindInterim and KindFinal; also of a final that could not be published
 	Final      *Transcription
 	Event      bloodbank.EventID // of a published final
-	Err        error             // with KindFailed: what happened, for the client
+	// Truncated says that the speech was cut off by the end of a connection, not of a
+	// sentence.
+	Truncated bool
+	Err       error // with KindFailed: what happened, for the client
 }
 
-// listen takes the results of the stream to the emitter and to the client.
+// Follow returns a reader of what the session tells about the utterances behind the
+// given one: 0 for all. Several may read, and a slow one holds nothing up.
+func (s *Session) Follow(after int) *Follower { return &Follower{feed: s.feed, after: after} }
+
+// listen takes the results of the stream to the emitter and to the followers.
 func (s *Session) listen() {
-	defer close(s.updates)
+	defer s.feed.end()
 	for r := range s.stream.Results() {
 		switch r := r.(type) {
 		case Started:
 			s.begin(r)
 		case Interim:
-			s.whisper(Update{Kind: KindInterim, Utterance: r.Utterance, Text: r.Text})
+			s.feed.tell(Update{Kind: KindInterim, Utterance: s.number(r.Utterance), Revision: 1, Text: r.Text})
+		case Ended:
+			s.feed.tell(Update{Kind: KindEnded, Utterance: s.number(r.Utterance), End: s.at(r.At)})
 		case Final:
-			s.tell(s.publish(r.Transcription))
+			s.feed.tell(s.publish(s.shift(r.Transcription)))
 		case Failed:
-			s.settle(r.Utterance, func(t *Totals) { t.Failed++ })
-			s.tell(Update{Kind: KindFailed, Utterance: r.Utterance, Start: r.Start, End: r.End, Err: r.Err})
+			n := s.number(r.Utterance)
+			s.settle(n, func(t *Totals) { t.Failed++ })
+			s.feed.tell(Update{Kind: KindFailed, Utterance: n, Revision: 1, Start: s.at(r.Start), End: s.at(r.End), Err: r.Err})
 		}
 	}
 }
 
+// number and at take the counts of the stream to those of the session, which may have
+// had another stream before; shift does so for all of a transcription.
+func (s *Session) number(utterance int) int         { return s.base.utterances + utterance }
+func (s *Session) at(t time.Duration) time.Duration { return s.base.audio + t }
+func (s *Session) shift(t Transcription) Transcription {
+	t.Utterance, t.Start, t.End = s.number(t.Utterance), s.at(t.Start), s.at(t.End)
+	for i := range t.Words {
+		t.Words[i].Start, t.Words[i].End = s.at(t.Words[i].Start), s.at(t.Words[i].End)
+	}
+	return t
+}
+
 func (s *Session) begin(r Started) {
+	n, at := s.number(r.Utterance), s.at(r.At)
 	s.mu.Lock()
-	s.open[r.Utterance] = r.At
+	s.open[n] = at
 	s.mu.Unlock()
-	s.tell(Update{Kind: KindStarted, Utterance: r.Utterance, Start: r.At})
+	s.feed.tell(Update{Kind: KindStarted, Utterance: n, Start: at})
 }
 
 func (s *Session) settle(utterance int, count func(*Totals)) {
@@ -58,21 +83,4 @@ func (s *Session) settle(utterance int, count func(*Totals)) {
 	delete(s.open, utterance)
 	count(&s.totals)
 	s.mu.Unlock()
-}
-
-func (s *Session) tell(u Update) {
-	select {
-	case s.updates <- u:
-	case <-s.ctx.Done():
-		// The session is being given up; its last news still goes where there is room.
-		s.whisper(u)
-	}
-}
-
-// whisper tells what may be lost.
-func (s *Session) whisper(u Update) {
-	select {
-	case s.updates <- u:
-	default:
-	}
 }

@@ -6,7 +6,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/33god/bloodbank/voice/asrws"
 	"github.com/33god/bloodbank/voice/recognisertest"
 	"github.com/coder/websocket"
 )
@@ -15,8 +14,9 @@ import (
 // and server together.
 func BenchmarkTinyFrames(b *testing.B) {
 	r := recognisertest.NewScripted(recognisertest.Script{})
-	d := asrws.New(context.WithoutCancel(b.Context()), asrws.Options{Recogniser: r, Emitter: newLedger()})
-	s := httptest.NewServer(d)
+	o := setup{Recogniser: r, Emitter: newLedger()}
+	desk, door := o.open(b)
+	s := httptest.NewServer(door)
 	conn, _, err := websocket.Dial(b.Context(), strings.Replace(s.URL, "http", "ws", 1), nil)
 	if err != nil {
 		b.Fatal(err)
@@ -30,9 +30,10 @@ func BenchmarkTinyFrames(b *testing.B) {
 	}
 	b.StopTimer()
 	conn.CloseNow()
-	if err := d.Close(context.WithoutCancel(b.Context())); err != nil {
+	if err := desk.Close(context.WithoutCancel(b.Context())); err != nil {
 		b.Error(err)
 	}
+	door.Wait()
 	s.Close()
 	r.Close()
 }

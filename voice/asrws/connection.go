@@ -34,10 +34,11 @@ const (
 // which writes states; watch, which pings. serve waits for all of them.
 type connection struct {
 	door    *Door
+	ticket  *voice.Ticket
 	conn    *websocket.Conn
 	params  params
 	log     *slog.Logger
-	session *voice.Session
+	session *voice.Lease
 
 	pieces  chan []byte   // audio; an empty piece is the client's end
 	lost    chan struct{} // closed: the client is gone
@@ -58,16 +59,17 @@ func (c *connection) reject(ctx context.Context, err error) {
 }
 
 func (c *connection) serve(ctx context.Context) {
-	o := c.door.o
 	var err error
-	c.session, err = voice.Open(ctx, voice.SessionOptions{
-		Recogniser: o.Recogniser, Emitter: o.Emitter, ID: c.params.id, Source: c.params.source,
-		Target: c.params.target, Language: c.params.language, Endpoint: o.Endpoint, Origin: o.Origin,
-	})
+	if c.params.token != "" {
+		c.session, err = c.ticket.Resume(ctx, c.params.token)
+	} else {
+		c.session, err = c.ticket.Open(ctx, voice.SessionOptions{
+			ID: c.params.id, Source: c.params.source, Target: c.params.target,
+			Language: c.params.language, Endpoint: c.params.endpoint,
+		})
+	}
 	if err != nil {
-		c.log.Error("voice session not opened", "error", err)
-		c.write(ctx, failure{Type: "error", Error: err.Error()})
-		_ = c.conn.Close(websocket.StatusInternalError, "session not opened")
+		c.turnAway(ctx, err)
 		return
 	}
 	c.log.Info("WebSocket connection opened with session_id=" + c.params.id.String())
@@ -80,25 +82,45 @@ func (c *connection) serve(ctx context.Context) {
 	reading, stopReading := context.WithCancel(ctx)
 	defer stopReading()
 	hands.Go(func() { c.receive(reading) })
-	hands.Go(c.collect)
+	hands.Go(func() { c.collect(reading) })
 	hands.Go(func() { c.send(ctx) })
 	hands.Go(func() { c.watch(reading) })
 	why := c.listen(ctx)
 	c.finish(ctx, why)
 }
 
+// turnAway tells the client why there is no session for it.
+func (c *connection) turnAway(ctx context.Context, err error) {
+	c.write(ctx, failure{Type: "error", Error: err.Error()})
+	switch bloodbank.CodeOf(err) {
+	case bloodbank.CodeForbidden, bloodbank.CodeNotFound, bloodbank.CodeConflict, bloodbank.CodeInvalid:
+		_ = c.conn.Close(closeInvalid, "invalid session parameters")
+	default:
+		c.log.Error("voice session not opened", "error", err)
+		_ = c.conn.Close(websocket.StatusInternalError, "session not opened")
+	}
+}
+
 func (c *connection) greet(ctx context.Context) {
-	f := c.door.o.Recogniser.Features()
+	r := c.door.o.Desk.Recogniser()
+	at := c.session.Progress()
 	c.write(ctx, config{
 		Type: "config", UseWorklet: true, Mode: c.params.mode, SessionID: c.params.id.String(),
+		ResumeToken: c.session.Token(), Bytes: at.Bytes, AudioMS: at.Received.Milliseconds(),
 		EventID: c.session.Opened().String(), SampleRate: audio.SampleRate,
-		Language: c.session.Language(), Recogniser: c.door.o.Recogniser.Name(), Approximate: f.Basic,
+		Language: c.session.Language(), Recogniser: r.Name(), Approximate: r.Features().Basic,
 	})
 	c.write(ctx, c.board.state(voice.Progress{}))
 }
 
+// reasonTaken says that the client came back by another way. It is not published.
+const reasonTaken voice.Reason = "taken over"
+
 // listen takes audio until the session is to end, and says why.
 func (c *connection) listen(ctx context.Context) voice.Reason {
+	if c.session.Over() {
+		return voice.ReasonEnd
+	}
 	for {
 		select {
 		case piece := <-c.pieces:
@@ -113,7 +135,9 @@ func (c *connection) listen(ctx context.Context) voice.Reason {
 			}
 		case <-c.lost:
 			return c.drain(ctx, voice.ReasonDisconnected)
-		case <-c.door.stop:
+		case <-c.session.Lost():
+			return reasonTaken
+		case <-c.door.o.Desk.Closing():
 			return c.drain(ctx, voice.ReasonShutdown)
 		case <-ctx.Done():
 			return voice.ReasonShutdown
@@ -155,9 +179,15 @@ func (c *connection) complain(ctx context.Context, err error) voice.Reason {
 }
 
 // finish has everything transcribed and published, tells the client, and lets it go.
+//
+// A client that vanished may come back, and one that came back by another way has its
+// session there: both are only let go.
 func (c *connection) finish(ctx context.Context, why voice.Reason) {
-	limit, cancel := context.WithTimeout(ctx, c.door.o.FlushTimeout)
-	defer cancel()
+	if why == voice.ReasonDisconnected || why == reasonTaken {
+		c.session.Leave()
+		_ = c.conn.CloseNow()
+		return
+	}
 	idle := make(chan struct{})
 	var draining sync.WaitGroup
 	// Frames are read on, or the client's close would not be seen; their audio is too late.
@@ -170,7 +200,7 @@ func (c *connection) finish(ctx context.Context, why voice.Reason) {
 			}
 		}
 	})
-	totals, err := c.session.End(limit, why)
+	totals, err := c.session.End(ctx, why)
 	<-c.sent
 	if err != nil {
 		c.log.Error("voice session ended with a fault", "error", err)
@@ -206,7 +236,7 @@ func (c *connection) part(ctx context.Context, why voice.Reason) {
 	case <-c.lost:
 		return
 	case <-patience.C:
-	case <-c.door.stop:
+	case <-c.door.o.Desk.Closing():
 	case <-ctx.Done():
 	}
 	_ = c.conn.Close(websocket.StatusNormalClosure, "")
@@ -256,9 +286,17 @@ func (c *connection) take(ctx context.Context, r io.Reader, buffer []byte) error
 }
 
 // collect reads the session's updates, so that a slow client never holds up publishing.
-func (c *connection) collect() {
+func (c *connection) collect(ctx context.Context) {
 	defer close(c.news)
-	for u := range c.session.Updates() {
+	follower := c.session.Follow(c.params.after)
+	for {
+		u, err := follower.Next(ctx)
+		if errors.Is(err, voice.ErrMissed) {
+			continue // they are in the store
+		}
+		if err != nil {
+			return
+		}
 		if u.Kind == voice.KindFailed {
 			c.log.Error("utterance lost", "utterance", u.Utterance, "error", u.Err)
 		}

@@ -8,20 +8,15 @@ import (
 	"net/http"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/33god/bloodbank"
 	"github.com/33god/bloodbank/voice"
-	"github.com/33god/bloodbank/voice/audio"
 	"github.com/coder/websocket"
 )
 
-// Options configure a [Door]. Recogniser and Emitter are required.
+// Options configure a [Door]. Desk is required.
 type Options struct {
-	Recogniser voice.Recogniser
-	Emitter    voice.Emitter
-	// MaxSessions is the most clients at once; 0 is 8. More are refused with 503.
-	MaxSessions int
+	Desk *voice.Desk
 	// Origins are the origins of web pages that may connect besides those of the same
 	// host, of localhost and of browser extensions, such as "https://example.org"; "*"
 	// is all.
@@ -30,95 +25,28 @@ type Options struct {
 	Token string
 	// MaxFrame is the largest frame in bytes; 0 is 16 MiB. A larger one ends the session.
 	MaxFrame int64
-	// FlushTimeout bounds the transcription of what was spoken before a session's end;
-	// 0 is 2 minutes.
-	FlushTimeout time.Duration
-	// Endpoint tunes the end of utterances.
-	Endpoint audio.EndpointSettings
-	// Origin is the source of the envelopes; the zero value leaves it to the Emitter.
-	Origin bloodbank.Source
-	Logger *slog.Logger // nil logs nothing
+	Logger   *slog.Logger // nil logs nothing
 }
 
 // Door serves the WebSocket. It is an [http.Handler] for the path /asr.
 type Door struct {
-	o        Options
-	stop     chan struct{}   // closed: sessions end politely
-	life     context.Context // ended: sessions are given up
-	giveUp   context.CancelFunc
-	sessions sync.WaitGroup
-
-	mu     sync.Mutex
-	open   int
-	closed bool
+	o       Options
+	clients sync.WaitGroup
 }
 
-// New makes a door. ctx is the life of its sessions: when it ends they are given up.
-// Call [Door.Close] in any case.
-func New(ctx context.Context, o Options) *Door {
-	if o.MaxSessions == 0 {
-		o.MaxSessions = 8
-	}
+// New makes a door. Its clients are let go when the desk closes; call [Door.Wait] then.
+func New(o Options) *Door {
 	if o.MaxFrame == 0 {
 		o.MaxFrame = 16 << 20
-	}
-	if o.FlushTimeout == 0 {
-		o.FlushTimeout = 2 * time.Minute
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	d := &Door{o: o, stop: make(chan struct{})}
-	d.life, d.giveUp = context.WithCancel(ctx)
-	return d
+	return &Door{o: o}
 }
 
-// Sessions is the number of clients that are connected or still being transcribed.
-func (d *Door) Sessions() int {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.open
-}
-
-// Close ends the sessions: what was spoken is transcribed and published, clients are told,
-// and all is waited for. When ctx ends first, the rest is given up and its error returned.
-func (d *Door) Close(ctx context.Context) error {
-	d.mu.Lock()
-	if !d.closed {
-		d.closed = true
-		close(d.stop)
-	}
-	d.mu.Unlock()
-	release := context.AfterFunc(ctx, d.giveUp)
-	d.sessions.Wait()
-	d.giveUp()
-	if !release() {
-		return context.Cause(ctx)
-	}
-	return nil
-}
-
-// enter counts a session in, or says why not.
-func (d *Door) enter() error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	switch {
-	case d.closed:
-		return bloodbank.Errorf(bloodbank.CodeUnavailable, "the server is going down; connect again later")
-	case d.open >= d.o.MaxSessions:
-		return bloodbank.Errorf(bloodbank.CodeUnavailable, "all %d voice sessions are taken; connect again later", d.o.MaxSessions)
-	}
-	d.open++
-	d.sessions.Add(1)
-	return nil
-}
-
-func (d *Door) leave() {
-	d.mu.Lock()
-	d.open--
-	d.mu.Unlock()
-	d.sessions.Done()
-}
+// Wait waits for the clients to be gone.
+func (d *Door) Wait() { d.clients.Wait() }
 
 // ServeHTTP serves one client until its session is over, which may be after it is gone.
 func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -126,16 +54,15 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuse(w, err)
 		return
 	}
-	if err := d.enter(); err != nil {
+	p, invalid := parseParams(r.URL.Query(), d.o.Desk.Recogniser().Features())
+	ticket, err := d.o.Desk.Admit(r.Context(), p.resumes())
+	if err != nil {
 		refuse(w, err)
 		return
 	}
-	defer d.leave()
-	if err := d.o.Recogniser.Check(r.Context()); err != nil {
-		refuse(w, bloodbank.Errorf(bloodbank.CodeUnavailable, "speech cannot be recognised now: %w", err))
-		return
-	}
-	p, invalid := parseParams(r.URL.Query(), d.o.Recogniser.Features())
+	defer ticket.Return()
+	d.clients.Add(1)
+	defer d.clients.Done()
 	if invalid == nil {
 		w.Header().Set("X-Session-Id", p.id.String())
 	}
@@ -146,15 +73,14 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	defer conn.CloseNow()
 	conn.SetReadLimit(d.o.MaxFrame)
-	c := &connection{door: d, conn: conn, params: p, log: d.o.Logger.With("session_id", p.id.String())}
+	c := &connection{door: d, ticket: ticket, conn: conn, params: p, log: d.o.Logger.With("session_id", p.id.String())}
 	if invalid != nil {
 		c.reject(r.Context(), invalid)
 		return
 	}
-	// The session outlives the request: what was said is published even when the client is gone.
+	// The session outlives the request: its client may come back.
 	ctx, cancel := context.WithCancel(context.WithoutCancel(r.Context()))
 	defer cancel()
-	defer context.AfterFunc(d.life, cancel)()
 	c.serve(ctx)
 }
 

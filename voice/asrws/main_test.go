@@ -86,8 +86,30 @@ func object(t *testing.T, b []byte) map[string]any {
 	return m
 }
 
+// setup is what a test wants of the door and of its desk.
+type setup struct {
+	Recogniser  voice.Recogniser
+	Emitter     voice.Emitter
+	MaxSessions int
+	Grace       time.Duration // 0 is none
+	Token       string
+	Origins     []string
+	MaxFrame    int64
+}
+
+func (o *setup) open(tb testing.TB) (*voice.Desk, *asrws.Door) {
+	tb.Helper()
+	if o.Grace == 0 {
+		o.Grace = -1
+	}
+	desk := voice.NewDesk(context.WithoutCancel(tb.Context()), voice.DeskOptions{
+		Recogniser: o.Recogniser, Emitter: o.Emitter, MaxSessions: o.MaxSessions, Grace: o.Grace,
+	})
+	return desk, asrws.New(asrws.Options{Desk: desk, Token: o.Token, Origins: o.Origins, MaxFrame: o.MaxFrame})
+}
+
 // serve starts a server with a door; both end with the test.
-func serve(t *testing.T, o asrws.Options) (*httptest.Server, *asrws.Door, *ledger) {
+func serve(t *testing.T, o setup) (*httptest.Server, *voice.Desk, *ledger) {
 	t.Helper()
 	l, ok := o.Emitter.(*ledger)
 	if !ok {
@@ -97,19 +119,20 @@ func serve(t *testing.T, o asrws.Options) (*httptest.Server, *asrws.Door, *ledge
 	if o.Recogniser == nil {
 		o.Recogniser = recognisertest.NewScripted(recognisertest.Script{Finals: []string{"one", "two", "three"}})
 	}
-	d := asrws.New(context.WithoutCancel(t.Context()), o)
-	s := httptest.NewServer(d)
+	desk, door := o.open(t)
+	s := httptest.NewServer(door)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), patience)
 		defer cancel()
-		if err := d.Close(ctx); err != nil {
+		if err := desk.Close(ctx); err != nil {
 			t.Errorf("Close: %v", err)
 		}
+		door.Wait()
 		s.Close()
 		o.Recogniser.Close()
 		http.DefaultClient.CloseIdleConnections()
 	})
-	return s, d, l
+	return s, desk, l
 }
 
 type client struct {

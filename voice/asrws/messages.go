@@ -15,6 +15,11 @@ type config struct {
 	UseWorklet  bool   `json:"useAudioWorklet"`
 	Mode        string `json:"mode"`
 	SessionID   string `json:"session_id"`
+	ResumeToken string `json:"resume_token"`
+	// Bytes is where a client that came back goes on in its stream, and AudioMS the
+	// audio clock there. With 0 bytes it begins a new stream at that time.
+	Bytes       int64  `json:"received_bytes,omitempty"`
+	AudioMS     int64  `json:"audio_ms,omitempty"`
 	EventID     string `json:"event_id"` // of the session's opening event
 	SampleRate  int    `json:"sample_rate"`
 	Language    string `json:"language,omitempty"`

@@ -9,6 +9,7 @@ import (
 
 	"github.com/33god/bloodbank"
 	"github.com/33god/bloodbank/voice"
+	"github.com/33god/bloodbank/voice/audio"
 	"github.com/google/uuid"
 )
 
@@ -20,6 +21,17 @@ type params struct {
 	source   voice.Source
 	target   string
 	id       uuid.UUID
+	token    string // of the session that the client comes back to
+	after    int    // the last utterance of which that client knows the outcome
+	endpoint audio.EndpointSettings
+}
+
+// resumes is the session that the client comes back to; the zero value is none.
+func (p params) resumes() uuid.UUID {
+	if p.token == "" {
+		return uuid.Nil
+	}
+	return p.id
 }
 
 const maxTarget = 200
@@ -27,7 +39,7 @@ const maxTarget = 200
 func parseParams(q url.Values, f voice.Features) (p params, err error) {
 	p = params{
 		language: q.Get("language"), mode: "full",
-		source: voice.Source(q.Get("source")), target: q.Get("target"),
+		source: voice.Source(q.Get("source")), target: q.Get("target"), token: q.Get("resume_token"),
 	}
 	// Any other mode behaves as full and is named as it came; diff is not offered, and a
 	// client that was told "diff" would wait for it.
@@ -41,6 +53,9 @@ func parseParams(q url.Values, f voice.Features) (p params, err error) {
 		if p.id, err = uuid.Parse(s); err != nil || len(s) != 36 || p.id == uuid.Nil {
 			return p, bloodbank.Errorf(bloodbank.CodeInvalid, "session_id must be a UUID such as %s", uuid.NameSpaceURL)
 		}
+	}
+	if p.token != "" && q.Get("session_id") == "" {
+		return p, bloodbank.Errorf(bloodbank.CodeInvalid, "resume_token needs the session_id that it belongs to")
 	}
 	if p.source != "" && !p.source.Valid() {
 		return p, bloodbank.Errorf(bloodbank.CodeInvalid, "source must be whisperlivekit, mobile-client, desktop-client or chrome-extension")

@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/33god/bloodbank/voice/asrws"
 	"github.com/33god/bloodbank/voice/audio"
 	"github.com/33god/bloodbank/voice/pocketsphinx"
 	"github.com/33god/bloodbank/voice/recognisertest"
@@ -29,7 +28,7 @@ func realDoor(t *testing.T) (*client, *ledger) {
 		r.Close()
 		t.Skip(err)
 	}
-	s, _, l := serve(t, asrws.Options{Recogniser: r})
+	s, _, l := serve(t, setup{Recogniser: r})
 	return dial(t, s, ""), l
 }
 
