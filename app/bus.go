@@ -64,7 +64,7 @@ func natsOptions(cfg config.Config, url string) jetstream.DialOptions {
 	return jetstream.DialOptions{
 		URL: url, CredsFile: cfg.Bus.Credentials, CAFile: cfg.Bus.CA, CertFile: cfg.Bus.Cert, KeyFile: cfg.Bus.Key,
 		Replicas: cfg.Bus.Replicas, SyncInterval: cfg.Bus.ServerSync, SyncAlways: cfg.Bus.ServerSync == 0,
-		MaxAge: cfg.Bus.MaxAge,
+		MaxAge: cfg.Bus.MaxAge, DuplicateWindow: max(time.Hour, cfg.Bus.ServerSync+time.Minute),
 	}
 }
 

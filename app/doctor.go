@@ -34,7 +34,7 @@ type Finding struct {
 // Doctor examines this machine for a configuration. It needs no server and
 // changes nothing but a temporary file in the data folder.
 func Doctor(ctx context.Context, cfg config.Config) []Finding {
-	return []Finding{
+	findings := []Finding{
 		checkDataDir(cfg),
 		checkSpace(cfg),
 		checkFsync(cfg),
@@ -42,6 +42,7 @@ func Doctor(ctx context.Context, cfg config.Config) []Finding {
 		checkSchemas(ctx, cfg),
 		checkRecogniser(ctx, cfg),
 	}
+	return append(findings, checkEngines(ctx, cfg)...)
 }
 
 func pass(check, format string, args ...any) Finding {

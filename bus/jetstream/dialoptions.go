@@ -245,7 +245,7 @@ func (o DialOptions) credentials(all []*url.URL) ([]nats.Option, error) {
 	}
 	if o.CredsFile != "" {
 		if _, err := os.ReadFile(o.CredsFile); err != nil {
-			return nil, fmt.Errorf("jetstream: CredsFile cannot be read: %w", err)
+			return nil, fmt.Errorf("jetstream: CredsFile cannot be read (bus.credentials, BB_BUS_CREDENTIALS): %w", err)
 		}
 		set = append(set, nats.UserCredentials(o.CredsFile))
 	}
@@ -267,7 +267,7 @@ func (o DialOptions) tls() ([]nats.Option, error) {
 	if o.CAFile != "" {
 		pem, err := os.ReadFile(o.CAFile)
 		if err != nil {
-			return nil, fmt.Errorf("jetstream: CAFile cannot be read: %w", err)
+			return nil, fmt.Errorf("jetstream: CAFile cannot be read (bus.ca, BB_BUS_CA): %w", err)
 		}
 		config.RootCAs = x509.NewCertPool()
 		if !config.RootCAs.AppendCertsFromPEM(pem) {
@@ -277,7 +277,7 @@ func (o DialOptions) tls() ([]nats.Option, error) {
 	if o.CertFile != "" {
 		pair, err := tls.LoadX509KeyPair(o.CertFile, o.KeyFile)
 		if err != nil {
-			return nil, fmt.Errorf("jetstream: CertFile and KeyFile cannot be used: %w", err)
+			return nil, fmt.Errorf("jetstream: CertFile and KeyFile cannot be used (bus.cert, BB_BUS_CERT; bus.key, BB_BUS_KEY): %w", err)
 		}
 		config.Certificates = []tls.Certificate{pair}
 	}

@@ -47,15 +47,15 @@ func (r *remote) explainConnect(err error) error {
 	var certificate *tls.CertificateVerificationError
 	switch {
 	case errors.Is(err, nats.ErrAuthExpired), errors.Is(err, nats.ErrAuthRevoked), errors.Is(err, nats.ErrAccountAuthExpired):
-		return refused(err, "the credentials for %s have ended; get new ones into CredsFile", r.place)
+		return refused(err, "the credentials for %s have ended; get new ones into the file of bus.credentials (BB_BUS_CREDENTIALS)", r.place)
 	case errors.Is(err, nats.ErrAuthorization):
 		return refused(err, "%s does not let us in %s", r.place, r.who())
 	case errors.Is(err, nats.ErrSecureConnWanted), errors.As(err, &record):
-		return refused(err, "%s does not speak TLS; use nats:// in the URL and no CAFile or CertFile, or set tls on the server", r.place)
+		return refused(err, "%s does not speak TLS; use nats:// in bus.url (BB_BUS) and no bus.ca or bus.cert, or set tls on the server", r.place)
 	case errors.As(err, &certificate):
-		return refused(err, "the certificate of %s is not trusted; set CAFile", r.place)
+		return refused(err, "the certificate of %s is not trusted; set bus.ca (BB_BUS_CA)", r.place)
 	case err != nil && strings.Contains(err.Error(), "remote error: tls"):
-		return refused(err, "%s refuses the client's certificate; set CertFile and KeyFile", r.place)
+		return refused(err, "%s refuses the client's certificate; set bus.cert and bus.key (BB_BUS_CERT, BB_BUS_KEY)", r.place)
 	}
 	return fmt.Errorf("jetstream: cannot connect to %s: %w", r.place, err)
 }
@@ -64,15 +64,15 @@ func (r *remote) explainConnect(err error) error {
 func (r *remote) who() string {
 	switch o := r.opts; {
 	case o.CredsFile != "":
-		return "with CredsFile " + o.CredsFile + "; check that its user belongs to an account of this server"
+		return "with the credentials of " + o.CredsFile + "; check that its user belongs to an account of this server"
 	case o.NKeyFile != "":
-		return "with NKeyFile " + o.NKeyFile + "; check that the server knows its public key"
+		return "with the key of " + o.NKeyFile + "; check that the server knows its public key"
 	case r.user != "":
-		return fmt.Sprintf("as user %q; check user and password", r.user)
+		return fmt.Sprintf("as user %q; check user and password in bus.url (BB_BUS)", r.user)
 	case r.token:
-		return "with the token; check it"
+		return "with the token; check it in bus.url (BB_BUS)"
 	}
-	return "without credentials; put user:password@ into the URL, or set CredsFile, NKeyFile or Token"
+	return "without credentials; put user:password@ into bus.url (BB_BUS), or name a .creds file in bus.credentials (BB_BUS_CREDENTIALS)"
 }
 
 // explainAPI says why the server's API refused, and which setting to look at.

@@ -117,8 +117,8 @@ func TestCredsFile(t *testing.T) {
 		s := testenv.NATS(t, o)
 		confirm(t, dial(t, DialOptions{URL: s.URL(), CredsFile: op.creds(t, time.Time{})}), 1)
 		stranger := newOperator(t).creds(t, time.Time{})
-		refuseDial(t, DialOptions{URL: s.URL(), CredsFile: stranger}, "CredsFile", stranger)
-		refuseDial(t, DialOptions{URL: s.URL(), CredsFile: op.creds(t, time.Now().Add(-time.Hour))}, "CredsFile")
+		refuseDial(t, DialOptions{URL: s.URL(), CredsFile: stranger}, "the credentials of", stranger)
+		refuseDial(t, DialOptions{URL: s.URL(), CredsFile: op.creds(t, time.Now().Add(-time.Hour))}, "BB_BUS_CREDENTIALS")
 		refuseDial(t, DialOptions{URL: s.URL()}, "without credentials")
 	})
 }
@@ -190,9 +190,9 @@ func TestTLS(t *testing.T) {
 		strict := testenv.NATS(t, o)
 		confirm(t, dial(t, DialOptions{URL: "tls://" + s.Addr(), CAFile: ca}), 1)
 		confirm(t, dial(t, DialOptions{URL: strict.URL(), CAFile: ca, CertFile: client, KeyFile: key}), 1)
-		refuseDial(t, DialOptions{URL: s.URL()}, "not trusted", "CAFile")
-		refuseDial(t, DialOptions{URL: "tls://" + s.Addr(), CAFile: otherCA}, "not trusted", "CAFile")
+		refuseDial(t, DialOptions{URL: s.URL()}, "not trusted", "bus.ca")
+		refuseDial(t, DialOptions{URL: "tls://" + s.Addr(), CAFile: otherCA}, "not trusted", "bus.ca")
 		refuseDial(t, DialOptions{URL: "tls://" + plain.Addr(), CAFile: ca}, "does not speak TLS", "nats://")
-		refuseDial(t, DialOptions{URL: strict.URL(), CAFile: ca}, "client's certificate", "CertFile")
+		refuseDial(t, DialOptions{URL: strict.URL(), CAFile: ca}, "client's certificate", "bus.cert")
 	})
 }
