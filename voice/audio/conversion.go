@@ -109,6 +109,14 @@ func (c *conversion) write(stdin io.WriteCloser) {
 	var memory []byte
 	for {
 		p, ended := c.in.take(memory)
+		if len(p) == 0 {
+			if ended {
+				return
+			}
+			memory = p
+			<-c.in.filled
+			continue
+		}
 		n, err := stdin.Write(p)
 		c.busy.Add(int64(n))
 		if err != nil {
@@ -116,12 +124,6 @@ func (c *conversion) write(stdin io.WriteCloser) {
 			return
 		}
 		memory = p
-		if len(p) == 0 {
-			if ended {
-				return
-			}
-			<-c.in.filled
-		}
 	}
 }
 

@@ -77,7 +77,7 @@ func arguments(f Format, file bool) []string {
 		protocol, input = "file", "file:/dev/stdin" // opened anew, it can be searched in
 	}
 	args := []string{"-hide_banner", "-loglevel", "error", "-threads", "1",
-		"-protocol_whitelist", protocol, "-probesize", "16384", "-analyzeduration", "200000"}
+		"-protocol_whitelist", protocol, "-probesize", "2048", "-analyzeduration", "0"}
 	if name := demuxer(f); name != "" {
 		args = append(args, "-f", name)
 	}

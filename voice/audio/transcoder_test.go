@@ -115,6 +115,24 @@ func TestTranscode(t *testing.T) {
 	}
 }
 
+// Music files begin with pictures: the small probe must not end in them.
+func TestTranscodeBigTag(t *testing.T) {
+	t.Parallel()
+	tr := transcoder(t, audio.TranscoderOptions{})
+	spoken := media(t, "spoken.wav")
+	flac := ffmpeg(t, spoken, "-f", "flac")
+	picture := append([]byte{6, 0x04, 0, 0}, make([]byte, 0x40000)...)
+	for name, b := range map[string][]byte{
+		"mp3":  slices.Concat([]byte("ID3\x03\x00\x00\x00\x10\x00\x00"), make([]byte, 0x10<<14), ffmpeg(t, spoken, "-id3v2_version", "0", "-f", "mp3")),
+		"flac": slices.Concat(flac[:42], picture, flac[42:]),
+	} {
+		d := newDecoder(t, t.Context(), audio.Options{Transcoder: tr})
+		if pcm, err := decodeWith(d, b, 4000); err != nil || len(pcm) < 29_000 {
+			t.Errorf("%s: %d samples, error %v", name, len(pcm), err)
+		}
+	}
+}
+
 // locate looks for a word of want in got, and then compares all of it.
 func locate(got, want []int16, most int) (lag int, best float64) {
 	const from, to = 8000, 10_000
