@@ -17,14 +17,13 @@ run: setup-run build
 build:
 	$(GO) build -trimpath -o bin/bb ./cmd/bb
 
-## test: set up and run all tests, with the race detector
+## test: set up and run all tests, with the race detector, on real servers of their own
 test: setup-test
 	CGO_ENABLED=1 $(GO) test -race -shuffle=on -timeout 30m ./...
 
-## test-engines: run the suites of RabbitMQ, PostgreSQL and Redis on private servers
-test-engines: setup-test
-	BB_TEST_ENGINES=1 CGO_ENABLED=1 $(GO) test -race -shuffle=on -p 1 -timeout 30m \
-		./internal/testenv/... ./bus/rabbitmq/... ./store/postgres/... ./correlation/redis/...
+## test-quick: the tests without servers of others, for the way between two edits
+test-quick: setup-test
+	BB_TEST_ENGINES=0 CGO_ENABLED=1 $(GO) test -race -short -shuffle=on -timeout 15m ./...
 
 ## lint: format, vet, staticcheck, known vulnerabilities
 lint:
@@ -43,12 +42,12 @@ fresh: generate
 	git diff --exit-code
 
 ## bench: measure everything against its bar, in one run
-bench: setup-run build
+bench: setup-test build
 	cd bench && $(GO) run ./cmd/bars
 
 ## torture: kill and freeze everything at random points, 150 rounds each on embedded and on real engines (ROUNDS=n, SEED=n)
 torture: setup-test
-	BB_TEST_ENGINES=1 CGO_ENABLED=1 $(GO) test -race -v -run 'TestTorture(Embedded|RealEngines)' -count 1 -timeout 120m ./cli \
+	BB_TEST_ENGINES=1 CGO_ENABLED=1 $(GO) test -race -v -run 'TestTorture(Embedded|RealEngines|NATS)' -count 1 -timeout 120m ./cli \
 		-torture.rounds=$(or $(ROUNDS),150) -torture.seed=$(or $(SEED),0)
 
 ## soak: a million events through RabbitMQ, which restarts every 10 s, and through the embedded bus (EVENTS=n)
@@ -69,4 +68,4 @@ setup-run:
 setup-test:
 	@sh scripts/setup test
 
-.PHONY: help run build test test-engines lint generate fresh bench torture soak fuzz demo-clip setup-run setup-test
+.PHONY: help run build test test-quick lint generate fresh bench torture soak fuzz demo-clip setup-run setup-test

@@ -92,6 +92,15 @@ func TestTortureRealEngines(t *testing.T) {
 	leftNothing(t, rabbit, postgres, redis)
 }
 
+// TestTortureNATS does the same with a NATS server of its own.
+func TestTortureNATS(t *testing.T) {
+	o := tortureOptions(t)
+	o.Rounds = max(5, o.Rounds/3)
+	nats := testenv.NATS(t, testenv.NATSOptions{})
+	o.Bus, o.Shared, o.Faults = nats.URL(), true, deaths("broker", &nats.Server)
+	tortured(t, o)
+}
+
 // deaths are what can become of a server.
 func deaths(name string, s *testenv.Server) []torture.Fault {
 	do := func(f func()) func(context.Context) error {

@@ -51,6 +51,14 @@ const (
 	schemaPrefix = "bb_torture_"
 )
 
+// ordered reports whether the bus hands out in order also what a killed program
+// had received and not stored. A NATS server on its own keeps that back until it
+// takes the program for dead, and hands out younger events meanwhile.
+func ordered(bus string) bool {
+	s := scheme(bus)
+	return s != "nats" && s != "tls"
+}
+
 func scheme(address string) string {
 	s, _, remote := strings.Cut(address, "://")
 	if !remote {

@@ -17,8 +17,10 @@ type ledger struct {
 	mu       sync.Mutex
 	entries  map[bloodbank.EventID]*entry
 	accepted int
-	answered int // duplicates that were answered as such
-	anew     int // duplicates that were accepted like new ones
+	answered int  // duplicates that were answered as such
+	anew     int  // duplicates that were accepted like new ones
+	loose    bool // the order of the store is only counted
+	outside  int  // events that stood behind younger ones of their key
 	broken   *violations
 }
 
@@ -122,6 +124,7 @@ func (l *ledger) ids() []bloodbank.EventID {
 func (l *ledger) forget() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.outside = 0
 	for _, e := range l.entries {
 		e.seen = 0
 	}
@@ -150,7 +153,12 @@ func (l *ledger) found(e *bloodbank.Envelope, position int64, lanes map[int32]in
 	if known.lane < 0 || !known.accepted || known.seen > 1 {
 		return // an event without receipt may be anywhere
 	}
-	if last, any := lanes[known.lane]; any && known.place < last {
+	last, any := lanes[known.lane]
+	switch {
+	case !any || known.place > last:
+	case l.loose:
+		l.outside++
+	default:
 		l.broken.add("order", e.EventID, "it is event %d of its ordering key, and stands in the store (at %d) behind event %d", known.place, position, last)
 	}
 	lanes[known.lane] = max(lanes[known.lane], known.place)

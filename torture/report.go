@@ -69,6 +69,10 @@ type Report struct {
 	// new events, which is allowed while a remote store is down; it keeps one.
 	Duplicates int `json:"duplicates"`
 	Anew       int `json:"duplicates_anew"`
+	// Reordered events stood in the store behind younger ones of their key. It is
+	// only counted where the bus does not promise otherwise; elsewhere it is a
+	// violation.
+	Reordered int `json:"reordered"`
 	// Chain is the length of the longest chain of causes that was walked. Degraded
 	// counts the walks on which a tracker beside the store did not know it whole.
 	Chain    int `json:"chain"`
@@ -96,6 +100,7 @@ func (r *run) finish(failed error) {
 	p := &r.report
 	p.Offered, p.Accepted = r.ledger.counts()
 	p.Stored, p.Duplicates, p.Anew = r.ledger.stored(), r.ledger.answered, r.ledger.anew
+	p.Reordered = r.ledger.outside
 	p.Broken, p.Violations = r.broken.count, r.broken.list
 	p.Took = Milliseconds(time.Since(r.began))
 	if r.meter != nil {
@@ -126,6 +131,7 @@ func (r Report) WriteText(w io.Writer) error {
 		line("rounds", "%d in %s, seed %d", r.Rounds, r.Took, r.Seed),
 		line("events", "%d accepted, %d stored, %d dead letters (%d offered)", r.Accepted, r.Stored, r.Dead, r.Offered),
 		line("duplicates", "%d answered as duplicates, %d taken anew", r.Duplicates, r.Anew),
+		line("order", "%d events behind younger ones of their key", r.Reordered),
 		line("causes", "a chain of %d walked; %d times in part", r.Chain, r.Degraded),
 		line("slowest", "start %s, recovery %s", r.SlowestStart, r.SlowestRecovery),
 		line("most used", "%d MiB of memory, %d open files", r.PeakRSS>>20, r.PeakFiles),

@@ -44,6 +44,7 @@ type run struct {
 func Run(ctx context.Context, o Options) (Report, error) {
 	r := &run{o: o.withDefaults(), began: time.Now(), lanes: make(map[int32]int32)}
 	r.ledger = newLedger(&r.broken)
+	r.ledger.loose = !ordered(o.Bus)
 	err := r.prepare()
 	if err == nil {
 		err = r.all(ctx)
