@@ -19,7 +19,7 @@ build:
 
 ## test: set up and run all tests, with the race detector, on real servers of their own
 test: setup-test
-	CGO_ENABLED=1 $(GO) test -race -shuffle=on -timeout 30m ./...
+	BB_TEST_ENGINES=1 CGO_ENABLED=1 $(GO) test -race -shuffle=on -timeout 40m ./...
 
 ## test-quick: the tests without servers of others, for the way between two edits
 test-quick: setup-test

@@ -105,7 +105,9 @@ type Delivery struct {
 type Consumer struct {
 	// Group is the durable name. Each message is handled by one member of a
 	// group; groups do not know each other. A new group starts with the oldest
-	// message that the broker holds.
+	// message that the broker keeps for it: on a bus that keeps a stream the
+	// oldest there is, on one that keeps queues the first after the group's queue
+	// was made. A driver of the second kind is told the groups when it is opened.
 	Group string
 	// MaxBatch is how many messages one call of the handler gets at the most;
 	// 0 means 500. A batch is never held back to fill up.

@@ -185,7 +185,8 @@ func (s *Server) candyPage(ctx context.Context, f store.Filter, limit, offset in
 		}
 		page.Total = max(total, page.Total)
 	}
-	page.HasMore = int64(offset+len(page.Events)) < page.Total
+	// A total may be a lower bound: then the cursor knows better.
+	page.HasMore = q.Cursor != "" || int64(offset+len(page.Events)) < page.Total
 	return page, nil
 }
 

@@ -118,7 +118,7 @@ func TestCredsFile(t *testing.T) {
 		confirm(t, dial(t, DialOptions{URL: s.URL(), CredsFile: op.creds(t, time.Time{})}), 1)
 		stranger := newOperator(t).creds(t, time.Time{})
 		refuseDial(t, DialOptions{URL: s.URL(), CredsFile: stranger}, "the credentials of", stranger)
-		refuseDial(t, DialOptions{URL: s.URL(), CredsFile: op.creds(t, time.Now().Add(-time.Hour))}, "BB_BUS_CREDENTIALS")
+		refuseDial(t, DialOptions{URL: s.URL(), CredsFile: op.creds(t, time.Now().Add(-time.Hour))}, "the credentials of")
 		refuseDial(t, DialOptions{URL: s.URL()}, "without credentials")
 	})
 }

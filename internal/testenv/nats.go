@@ -51,7 +51,7 @@ func NATS(tb testing.TB, o NATSOptions) *NATSServer {
 func NATSCluster(tb testing.TB, size int, o NATSOptions) []*NATSServer {
 	tb.Helper()
 	if os.Getenv(Engines) == "" {
-		tb.Skipf("SKIPPED: a cluster of NATS servers is started only by make test-engines (%s=1)", Engines)
+		tb.Skipf("SKIPPED: a cluster of NATS servers is started only with %s=1", Engines)
 	}
 	ports := make([]int, size)
 	var routes []string
