@@ -19,10 +19,14 @@ func media(t testing.TB, name string) []byte {
 }
 
 // packets takes the Opus packets out of a file of testdata in Ogg.
-func packets(t testing.TB, name string) (all [][]byte) {
+func packets(t testing.TB, name string) [][]byte {
 	t.Helper()
+	return packetsOf(media(t, name))
+}
+
+func packetsOf(ogg []byte) (all [][]byte) {
 	var packet []byte
-	for b := media(t, name); len(b) > 0; {
+	for b := ogg; len(b) > 0; {
 		table := b[27 : 27+int(b[26])]
 		b = b[27+len(table):]
 		for _, s := range table {

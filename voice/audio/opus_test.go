@@ -348,3 +348,61 @@ func TestDecodeOpusPause(t *testing.T) {
 		}
 	}
 }
+
+// All modes, packet lengths and layouts, against what ffmpeg makes of the same file and,
+// where the codec is to be transparent, against the original.
+func TestDecodeOpusEncodings(t *testing.T) {
+	t.Parallel()
+	spoken := media(t, "spoken.wav")
+	want := mustDecode(t, spoken, audio.FormatWAV)
+	modes := map[string]int{}
+	for args, bar := range map[string]float64{
+		"-b:a 8k -frame_duration 20 -application voip":        0,
+		"-b:a 12k -frame_duration 60 -application voip -ac 2": 0,
+		"-b:a 16k -frame_duration 40 -application voip":       0,
+		"-b:a 24k -frame_duration 10 -application voip":       0,
+		"-b:a 32k -frame_duration 20":                         0.99,
+		"-b:a 48k -frame_duration 120 -ac 2":                  0.99,
+		"-b:a 64k -frame_duration 10":                         0.99,
+		"-b:a 96k -frame_duration 2.5":                        0.99,
+		"-b:a 128k -frame_duration 60 -ac 2":                  0.99,
+		"-b:a 24k -vbr off -frame_duration 20 -ar 24000":      0.98,
+	} {
+		for format, more := range map[audio.Format]string{audio.FormatWebM: " -live 1 -f webm", audio.FormatOgg: " -f ogg"} {
+			file := ffmpeg(t, spoken, strings.Fields("-c:a libopus "+args+more)...)
+			got, f, err := decode(file, 1000)
+			if err != nil || f != format || len(got) < len(want)-1 || len(got) > len(want)+1 {
+				t.Errorf("%s %s: format %q, %d samples of %d, error %v", format, args, f, len(got), len(want), err)
+				continue
+			}
+			theirs, _, err := decode(ffmpeg(t, file, "-ar", "16000", "-ac", "1", "-f", "s16le"), 1000)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, same := alike(got, theirs, 0, 2)
+			_, like := alike(got, want, 0, 2)
+			if same < 0.995 || like < bar {
+				t.Errorf("%s %s: correlation %.4f with ffmpeg's samples, %.4f with the original", format, args, same, like)
+			}
+			if format == audio.FormatOgg {
+				for _, p := range packetsOf(file) {
+					modes[mode(p)]++
+				}
+			}
+		}
+	}
+	if len(modes) != 3 {
+		t.Errorf("not all modes were tried: packets %v", modes)
+	}
+}
+
+// mode reads it out of a packet's first byte.
+func mode(packet []byte) string {
+	switch config := packet[0] >> 3; {
+	case config < 12:
+		return "SILK"
+	case config < 16:
+		return "hybrid"
+	}
+	return "CELT"
+}
