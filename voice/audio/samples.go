@@ -113,6 +113,12 @@ func (r *sampleReader) flush(dst []int16) []int16 { return r.down.Flush(dst) }
 
 // mix appends the mean of all channels for every frame in p to r.mono.
 func (r *sampleReader) mix(p []byte) {
+	if r.frame == 2 && r.format.Encoding == Linear16 { // nearly all streams
+		for ; len(p) >= 2; p = p[2:] {
+			r.mono = append(r.mono, int16(binary.LittleEndian.Uint16(p)))
+		}
+		return
+	}
 	pad := r.width - r.format.Encoding.width()
 	for ; len(p) >= r.frame; p = p[r.frame:] {
 		sum := 0
