@@ -79,7 +79,7 @@ func (a *App) checkLog() error {
 
 // status is what /status and bb doctor show.
 func (a *App) status(ctx context.Context) map[string]any {
-	recogniser := map[string]any{"name": a.voice.recogniser.Name(), "ok": true}
+	recogniser := map[string]any{"name": a.voice.recogniser.Name(), "ok": true, "desk": a.voice.desk.Status()}
 	if err := a.voice.recogniser.Check(ctx); err != nil {
 		recogniser["ok"], recogniser["error"] = false, err.Error()
 	}

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"net/http"
@@ -44,9 +45,14 @@ func (a *App) openVoice(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	secret, err := voiceSecret(a.cfg.DataDir)
+	if err != nil {
+		return err
+	}
 	life, stop := context.WithCancel(context.WithoutCancel(ctx))
 	desk := voice.NewDesk(life, voice.DeskOptions{
-		Recogniser: r, Emitter: emitter{a.gateway}, MaxSessions: a.cfg.Voice.MaxSessions, Logger: a.log,
+		Recogniser: r, Emitter: emitter{a.gateway}, MaxSessions: a.cfg.Voice.MaxSessions, Grace: cmp.Or(a.cfg.Voice.Grace, -1),
+		Secret: secret, Past: voicePast{a}, Logger: a.log,
 	})
 	a.voice = voiceDoor{recogniser: r, desk: desk, stop: stop, door: asrws.New(asrws.Options{Desk: desk, Logger: a.log})}
 	// Loading the model takes a while; nobody waits for it but the first speaker.

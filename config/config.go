@@ -183,9 +183,11 @@ type Voice struct {
 	// Workers is how many processes recognise at once, up to 64; 0 is the number
 	// of CPUs, at most 2. Default 0.
 	Workers int
-	// MaxSessions is how many clients may speak at once; 0 leaves it to the
-	// door. Default 0.
+	// MaxSessions is how many clients may speak at once; 0 is 8. Default 0.
 	MaxSessions int
+	// Grace is how long a session waits for a client that vanished; 0 is not at
+	// all. Default 2 minutes.
+	Grace time.Duration
 }
 
 // Log is what the server writes about itself. Key log.level, BB_LOG_LEVEL.
@@ -240,7 +242,7 @@ func defaults() Config {
 			QueueType: "quorum", ServerSync: 2 * time.Minute, MaxAttempts: 8,
 		},
 		Correlation: Correlation{URL: StoreTracker},
-		Voice:       Voice{Recogniser: "pocketsphinx"},
+		Voice:       Voice{Recogniser: "pocketsphinx", Grace: 2 * time.Minute},
 		Rabbit:      Rabbit{URL: "amqp://guest:guest@rabbitmq:5672/", Exchange: "bloodbank.events.v1"},
 		Redis:       Redis{Host: "localhost", Port: 6379, TTLDays: 30},
 	}

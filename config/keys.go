@@ -67,6 +67,7 @@ func (c *Config) keys() []key {
 		k("voice.model_dir", text(&c.Voice.ModelDir)),
 		k("voice.workers", number(&c.Voice.Workers)),
 		k("voice.max_sessions", number(&c.Voice.MaxSessions)),
+		k("voice.grace", duration(&c.Voice.Grace)),
 		k("log.level", level(&c.Log.Level)),
 		k("rabbit.url", text(&c.Rabbit.URL), "RABBIT_URL").as(password),
 		k("rabbit.exchange", text(&c.Rabbit.Exchange), "EXCHANGE_NAME"),

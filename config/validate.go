@@ -83,6 +83,7 @@ func (c Config) checkDrivers(check *checker) {
 	check.that(c.Voice.Recogniser != "", "voice.recogniser", "is empty; use pocketsphinx")
 	check.that(c.Voice.Workers >= 0 && c.Voice.Workers <= 64, "voice.workers", "is out of range; use 1 to 64, or 0 for the default")
 	check.that(c.Voice.MaxSessions >= 0, "voice.max_sessions", "is negative; use 0 for the default")
+	check.that(c.Voice.Grace >= 0, "voice.grace", "is negative; use 0 for no grace")
 	check.that(hasScheme(c.Rabbit.URL, "amqp", "amqps"), "rabbit.url", "is no RabbitMQ address; use one such as amqp://user:password@host:5672/")
 	check.that(c.Rabbit.Exchange != "" && len(c.Rabbit.Exchange) <= 255, "rabbit.exchange", "is no name of an exchange; use 1 to 255 bytes")
 	check.that(c.Redis.Host != "", "redis.host", "must not be empty")
