@@ -36,6 +36,8 @@ type DeskOptions struct {
 	Past Past
 	// Endpoint is where a session's own settings are zero.
 	Endpoint audio.EndpointSettings
+	// Transcoder decodes what package audio does not; nil refuses that by name.
+	Transcoder *audio.Transcoder
 	// Origin is the source of the envelopes; the zero value leaves it to the Emitter.
 	Origin bloodbank.Source
 	Now    func() time.Time // nil is time.Now
@@ -91,6 +93,9 @@ func orDefault[T comparable](p *T, value T) {
 
 // Recogniser is what the sessions use.
 func (d *Desk) Recogniser() Recogniser { return d.o.Recogniser }
+
+// Transcoder is what the sessions use, nil if there is none.
+func (d *Desk) Transcoder() *audio.Transcoder { return d.o.Transcoder }
 
 // Closing is closed when the desk closes: holders end their sessions then.
 func (d *Desk) Closing() <-chan struct{} { return d.stop }

@@ -29,6 +29,9 @@ type SessionOptions struct {
 	Endpoint   audio.EndpointSettings // zero fields take the defaults
 	Origin     bloodbank.Source       // of the envelopes; the zero value leaves it to the Emitter
 	Now        func() time.Time       // nil is time.Now
+	// Audio is how the client's bytes are decoded. With the zero value the first bytes
+	// tell, and formats that need ffmpeg are refused.
+	Audio audio.Options
 
 	past *PastSession // goes on where an earlier process was
 }
@@ -67,7 +70,7 @@ type Session struct {
 	cancel context.CancelFunc
 	ctx    context.Context
 
-	decoder audio.Decoder
+	decoder *audio.Decoder
 	scratch []int16
 	ended   bool
 	endErr  error
@@ -88,6 +91,10 @@ func Open(ctx context.Context, o SessionOptions) (*Session, error) {
 	}
 	s := &Session{o: o, language: language, feed: newFeed(), open: map[int]time.Duration{}}
 	s.ctx, s.cancel = context.WithCancel(ctx)
+	if s.decoder, err = audio.NewDecoder(s.ctx, o.Audio); err != nil {
+		s.cancel()
+		return nil, bloodbank.Errorf(bloodbank.CodeInvalid, "%w", err)
+	}
 	if s.stream, err = o.Recogniser.Open(s.ctx, StreamOptions{Language: o.Language, Endpoint: o.Endpoint}); err != nil {
 		s.cancel()
 		return nil, err
@@ -195,7 +202,7 @@ func (s *Session) End(ctx context.Context, why Reason) (Totals, error) {
 	if why == ReasonError {
 		err = nil // told before, by Write
 	}
-	err = errors.Join(err, s.hear(ctx, tail), s.stream.CloseWrite())
+	err = errors.Join(err, s.decoder.Close(), s.hear(ctx, tail), s.stream.CloseWrite())
 	s.run.Wait()
 	s.giveUp()
 	err = errors.Join(err, s.stream.Close(), s.conclude(ctx, why))

@@ -347,3 +347,23 @@ func TestFeaturesLanguage(t *testing.T) {
 		t.Errorf("fr: %v", err)
 	}
 }
+
+// Samples whose layout is known are taken as such, whatever they begin with.
+func TestRawAudioIsNotGuessedAt(t *testing.T) {
+	t.Parallel()
+	s, _, _ := open(t, voice.SessionOptions{Audio: audio.Options{Raw: audio.RawFormat{Encoding: audio.Mulaw, Rate: 8000}}}, recognisertest.Script{})
+	if err := s.Write(t.Context(), append([]byte("RIFF....WAVE"), make([]byte, 8000-12)...)); err != nil {
+		t.Fatal(err)
+	}
+	totals, err := s.End(t.Context(), voice.ReasonEnd)
+	if err != nil || totals.Audio < 990*time.Millisecond || totals.Audio > 1010*time.Millisecond {
+		t.Errorf("%s of audio, want 1s; error %v", totals.Audio, err)
+	}
+	_, err = voice.Open(t.Context(), voice.SessionOptions{
+		Audio:      audio.Options{Raw: audio.RawFormat{Rate: 11}},
+		Recogniser: recognisertest.NewScripted(recognisertest.Script{}), Emitter: &ledger{},
+	})
+	if bloodbank.CodeOf(err) != bloodbank.CodeInvalid {
+		t.Errorf("a rate of 11: %v", err)
+	}
+}

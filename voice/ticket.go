@@ -82,7 +82,7 @@ func (d *Desk) leave() {
 }
 
 // Open begins a session. The ticket is used up, whatever the outcome. Recogniser,
-// Emitter, Origin and Now are the desk's, and so is Endpoint where it is zero. An id that
+// Emitter, Origin, Now and Audio.Transcoder are the desk's, and so is Endpoint where it is zero. An id that
 // is in use is CodeConflict.
 func (t *Ticket) Open(ctx context.Context, o SessionOptions) (*Lease, error) {
 	defer t.Return()
@@ -91,7 +91,7 @@ func (t *Ticket) Open(ctx context.Context, o SessionOptions) (*Lease, error) {
 
 func (d *Desk) open(ctx context.Context, o SessionOptions) (_ *Lease, err error) {
 	o.Recogniser, o.Emitter, o.Origin, o.Now = d.o.Recogniser, d.o.Emitter, d.o.Origin, d.o.Now
-	o.Endpoint = o.Endpoint.Or(d.o.Endpoint)
+	o.Endpoint, o.Audio.Transcoder = o.Endpoint.Or(d.o.Endpoint), d.o.Transcoder
 	if o.ID == uuid.Nil {
 		if o.ID, err = uuid.NewV7(); err != nil {
 			return nil, fmt.Errorf("make a session id: %w", err)
