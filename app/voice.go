@@ -12,6 +12,7 @@ import (
 	"github.com/33god/bloodbank/gateway"
 	"github.com/33god/bloodbank/voice"
 	"github.com/33god/bloodbank/voice/asrws"
+	"github.com/33god/bloodbank/voice/audio"
 	"github.com/33god/bloodbank/voice/pocketsphinx"
 )
 
@@ -53,6 +54,7 @@ func (a *App) openVoice(ctx context.Context) error {
 	desk := voice.NewDesk(life, voice.DeskOptions{
 		Recogniser: r, Emitter: emitter{a.gateway}, MaxSessions: a.cfg.Voice.MaxSessions, Grace: cmp.Or(a.cfg.Voice.Grace, -1),
 		Secret: secret, Past: voicePast{a}, Logger: a.log,
+		Transcoder: audio.NewTranscoder(audio.TranscoderOptions{}),
 	})
 	a.voice = voiceDoor{recogniser: r, desk: desk, stop: stop, door: asrws.New(asrws.Options{Desk: desk, Logger: a.log})}
 	// Loading the model takes a while; nobody waits for it but the first speaker.

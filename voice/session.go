@@ -152,6 +152,11 @@ func (s *Session) Language() string { return s.language }
 // Format is what the client's audio turned out to be. For the goroutine that writes.
 func (s *Session) Format() audio.Format { return s.decoder.Format() }
 
+// Ready tells that the decoder has samples that no write is needed for: call Write
+// without bytes then. Ask for it anew each time; nil is a decoder that works in step.
+// For the goroutine that writes.
+func (s *Session) Ready() <-chan struct{} { return s.decoder.Ready() }
+
 // Write takes bytes of the client's audio, cut anywhere. It waits while more than
 // [MaxWaiting] of speech is not transcribed yet, until ctx ends. An error that wraps
 // [audio.ErrFormat] is for the client; after any error the session can only be ended.
