@@ -217,7 +217,9 @@ func removeKeys(ctx context.Context, address string, ids []bloodbank.EventID) er
 	for from := 0; from < len(ids); from += step {
 		var keys []string
 		for _, id := range ids[from:min(from+step, len(ids))] {
-			keys = append(keys, "bloodbank:correlation:forward:"+id.String(), "bloodbank:correlation:reverse:"+id.String())
+			for _, kind := range []string{"forward:", "reverse:", "followed:"} { // a store is known by its first event
+				keys = append(keys, "bloodbank:correlation:"+kind+id.String())
+			}
 		}
 		if err := c.Del(ctx, keys...).Err(); err != nil {
 			return fmt.Errorf("redis: %w", err)
