@@ -73,6 +73,10 @@ func (s *Segmenter) follow(u *utterance) {
 		return
 	}
 	defer e.Close()
+	every := interimEvery
+	if paced, ok := e.(PacedEngine); ok {
+		every = max(every, paced.Every())
+	}
 	var agreed agreement
 	for pcm != nil {
 		at += len(pcm)
@@ -83,7 +87,7 @@ func (s *Segmenter) follow(u *utterance) {
 		if agreed.add(text) {
 			s.offer(Interim{Utterance: u.number, Text: agreed.text()})
 		}
-		pcm = u.since(at, int(audio.Samples(interimEvery)))
+		pcm = u.since(at, int(audio.Samples(every)))
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -44,22 +45,34 @@ type Recogniser interface {
 
 // Features describes a recogniser as data, so that callers need not know its name.
 type Features struct {
-	Languages  []string // that it understands, in the form "en-US"; the first is the default
-	Interim    bool     // sends text while somebody still speaks
-	Words      bool     // finals carry words with a posterior each
-	ExactTimes bool     // word times are true on the audio clock; else they may be up to a second off
-	Process    bool     // works in a process of its own that may die without harm
-	Basic      bool     // expect many wrong words; say so where people read it
+	Languages []string // that it understands, in the form "en-US"; the first is the default
+	// AnyLanguage says that what it understands is not known here: every wish is passed
+	// on, and Languages holds at most the default. Without one the recogniser finds the
+	// language out for itself.
+	AnyLanguage bool
+	Interim     bool // sends text while somebody still speaks
+	Words       bool // finals carry words with a posterior each
+	ExactTimes  bool // word times are true on the audio clock; else they may be up to a second off
+	Process     bool // works in a process of its own that may die without harm
+	Basic       bool // expect many wrong words; say so where people read it
 }
 
 // Language finds what the recogniser has for the wish of a client: "" and "auto" give
-// the default, "en" the first English. Otherwise the error wraps [ErrLanguage].
+// the default, "en" the first English. With AnyLanguage the answer is "" where there is no
+// default, and a wish only has to look like a language. Otherwise the error wraps
+// [ErrLanguage].
 func (f Features) Language(wish string) (string, error) {
-	if len(f.Languages) == 0 {
-		return "", nil
-	}
 	if wish == "" || wish == "auto" {
+		if len(f.Languages) == 0 {
+			return "", nil
+		}
 		return f.Languages[0], nil
+	}
+	if f.AnyLanguage {
+		if !languageTag.MatchString(wish) {
+			return "", fmt.Errorf("%w: %q is no language; write it like en or en-US", ErrLanguage, wish)
+		}
+		return wish, nil
 	}
 	at := slices.IndexFunc(f.Languages, func(l string) bool {
 		short, _, _ := strings.Cut(l, "-")
@@ -70,6 +83,9 @@ func (f Features) Language(wish string) (string, error) {
 	}
 	return f.Languages[at], nil
 }
+
+// languageTag is enough of BCP 47 to keep nonsense from going to a recogniser.
+var languageTag = regexp.MustCompile(`^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$`)
 
 // StreamOptions is what a session wants of its stream.
 type StreamOptions struct {

@@ -28,6 +28,13 @@ type InterimEngine interface {
 	Close() error
 }
 
+// PacedEngine is an [InterimEngine] that wants to be fed seldom, since each look is dear.
+type PacedEngine interface {
+	InterimEngine
+	// Every is the least audio between two looks.
+	Every() time.Duration
+}
+
 const (
 	// MaxWaiting is the audio that may wait to be transcribed before Write waits too.
 	MaxWaiting = 30 * time.Second
