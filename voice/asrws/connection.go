@@ -1,11 +1,8 @@
 package asrws
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
-	"io"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -17,17 +14,19 @@ import (
 	"github.com/coder/websocket"
 )
 
+// The close codes that say more than the protocol's own.
 const (
-	// closeInvalid is upstream's close code for bad session parameters.
+	// closeInvalid is upstream's, for bad session parameters.
 	closeInvalid websocket.StatusCode = 4400
-
-	sendEvery  = 100 * time.Millisecond // between two states
-	sendWithin = 20 * time.Second       // a client that does not read for so long is gone
-	pingAfter  = 20 * time.Second       // without a frame
-	pingWithin = 20 * time.Second
-	lingering  = 10 * time.Second // for the client to close after ready_to_stop
-	pieceSize  = 32 << 10         // large frames are taken in pieces of this size
+	// closeTaken tells a client that another one resumed its session.
+	closeTaken websocket.StatusCode = 4409
 )
+
+// reasonTaken says that the client came back by another way. It is not published.
+const reasonTaken voice.Reason = "taken over"
+
+// sliceSize is how much is written to the session at once.
+const sliceSize = 32 << 10
 
 // connection is one client. Its goroutines: serve itself, which alone writes to the
 // session; receive, which reads frames; collect, which reads the session's updates; send,
@@ -40,81 +39,86 @@ type connection struct {
 	log     *slog.Logger
 	session *voice.Lease
 
-	pieces  chan []byte   // audio; an empty piece is the client's end
+	intake  *intake
 	lost    chan struct{} // closed: the client is gone
 	changed chan struct{} // a signal that board changed
 	news    chan struct{} // closed: no more updates come
 	sent    chan struct{} // closed: the last state is written
-	heardAt atomic.Int64  // when the last frame came, in Unix nanoseconds
+	heardAt atomic.Int64  // when something last came, in Unix nanoseconds
 	busy    atomic.Bool   // serve waits for room, so frames wait too
 
 	mu    sync.Mutex
 	board board
+
+	saying sync.Mutex // held while a state is made and written, so that they keep their order
+	shape  shape
+	told   voice.Progress
 }
 
-// reject tells the client that its parameters are wrong, in upstream's way.
-func (c *connection) reject(ctx context.Context, err error) {
-	c.write(ctx, failure{Type: "error", Error: err.Error()})
-	_ = c.conn.Close(closeInvalid, "invalid session parameters")
+func newConnection(d *Door, ticket *voice.Ticket, conn *websocket.Conn, p params) *connection {
+	c := &connection{
+		door: d, ticket: ticket, conn: conn, params: p, log: d.o.Logger.With("session_id", p.id.String()),
+		intake: newIntake(), shape: newShape(p),
+		lost: make(chan struct{}), changed: make(chan struct{}, 1),
+		news: make(chan struct{}), sent: make(chan struct{}),
+	}
+	c.heard()
+	return c
 }
+
+func (c *connection) heard() { c.heardAt.Store(time.Now().UnixNano()) }
 
 func (c *connection) serve(ctx context.Context) {
-	var err error
-	if c.params.token != "" {
-		c.session, err = c.ticket.Resume(ctx, c.params.token)
-	} else {
-		c.session, err = c.ticket.Open(ctx, voice.SessionOptions{
-			ID: c.params.id, Source: c.params.source, Target: c.params.target,
-			Language: c.params.language, Endpoint: c.params.endpoint,
-		})
-	}
-	if err != nil {
-		c.turnAway(ctx, err)
+	if err := c.open(ctx); err != nil {
+		c.refuse(ctx, err)
 		return
 	}
 	c.log.Info("WebSocket connection opened with session_id=" + c.params.id.String())
-	c.pieces, c.lost = make(chan []byte, 16), make(chan struct{})
-	c.changed, c.news, c.sent = make(chan struct{}, 1), make(chan struct{}), make(chan struct{})
-	c.heardAt.Store(time.Now().UnixNano())
-	c.greet(ctx)
+	follower := c.session.Follow(c.params.after)
+	c.greet(ctx, follower)
 	var hands sync.WaitGroup
-	defer hands.Wait()
-	reading, stopReading := context.WithCancel(ctx)
-	defer stopReading()
-	hands.Go(func() { c.receive(reading) })
-	hands.Go(func() { c.collect(reading) })
+	following, stop := context.WithCancel(ctx)
+	hands.Go(func() { c.receive(ctx) })
+	hands.Go(func() { c.collect(following, follower) })
 	hands.Go(func() { c.send(ctx) })
-	hands.Go(func() { c.watch(reading) })
+	hands.Go(func() { c.watch(ctx) })
 	why := c.listen(ctx)
-	c.finish(ctx, why)
+	c.finish(ctx, why, stop)
+	stop()
+	_ = c.conn.CloseNow() // receive reads until then
+	hands.Wait()
 }
 
-// turnAway tells the client why there is no session for it.
-func (c *connection) turnAway(ctx context.Context, err error) {
-	c.write(ctx, failure{Type: "error", Error: err.Error()})
-	switch bloodbank.CodeOf(err) {
-	case bloodbank.CodeForbidden, bloodbank.CodeNotFound, bloodbank.CodeConflict, bloodbank.CodeInvalid:
+func (c *connection) open(ctx context.Context) (err error) {
+	if c.params.token != "" {
+		c.session, err = c.ticket.Resume(ctx, c.params.token)
+		return err
+	}
+	c.session, err = c.ticket.Open(ctx, voice.SessionOptions{
+		ID: c.params.id, Source: c.params.source, Target: c.params.target,
+		Language: c.params.language, Endpoint: c.params.endpoint,
+	})
+	return err
+}
+
+// refuse tells the client why there is no session for it, in upstream's way.
+func (c *connection) refuse(ctx context.Context, err error) {
+	if c.params.legacy { // it knows no messages with a type but the last
+		c.write(ctx, c.shape.message((&board{fatal: err.Error()}).state(voice.Progress{})))
+	} else {
+		c.write(ctx, failure{Type: "error", Error: err.Error()})
+	}
+	switch code := bloodbank.CodeOf(err); {
+	case code == bloodbank.CodeForbidden, code == bloodbank.CodeNotFound, code == bloodbank.CodeConflict,
+		code == bloodbank.CodeInvalid, errors.Is(err, voice.ErrLanguage):
 		_ = c.conn.Close(closeInvalid, "invalid session parameters")
+	case code == bloodbank.CodeUnavailable, errors.Is(err, voice.ErrBusy):
+		_ = c.conn.Close(websocket.StatusTryAgainLater, "try again later")
 	default:
 		c.log.Error("voice session not opened", "error", err)
 		_ = c.conn.Close(websocket.StatusInternalError, "session not opened")
 	}
 }
-
-func (c *connection) greet(ctx context.Context) {
-	r := c.door.o.Desk.Recogniser()
-	at := c.session.Progress()
-	c.write(ctx, config{
-		Type: "config", UseWorklet: true, Mode: c.params.mode, SessionID: c.params.id.String(),
-		ResumeToken: c.session.Token(), Bytes: at.Bytes, AudioMS: at.Received.Milliseconds(),
-		EventID: c.session.Opened().String(), SampleRate: audio.SampleRate,
-		Language: c.session.Language(), Recogniser: r.Name(), Approximate: r.Features().Basic,
-	})
-	c.write(ctx, c.board.state(voice.Progress{}))
-}
-
-// reasonTaken says that the client came back by another way. It is not published.
-const reasonTaken voice.Reason = "taken over"
 
 // listen takes audio until the session is to end, and says why.
 func (c *connection) listen(ctx context.Context) voice.Reason {
@@ -123,15 +127,9 @@ func (c *connection) listen(ctx context.Context) voice.Reason {
 	}
 	for {
 		select {
-		case piece := <-c.pieces:
-			if len(piece) == 0 {
-				return voice.ReasonEnd
-			}
-			c.busy.Store(true)
-			err := c.session.Write(ctx, piece)
-			c.busy.Store(false)
-			if err != nil {
-				return c.complain(ctx, err)
+		case <-c.intake.ready:
+			if why := c.work(ctx); why != "" {
+				return why
 			}
 		case <-c.lost:
 			return c.drain(ctx, voice.ReasonDisconnected)
@@ -147,19 +145,51 @@ func (c *connection) listen(ctx context.Context) voice.Reason {
 
 // drain takes the audio that came before the session had to end, for the reason why.
 func (c *connection) drain(ctx context.Context, why voice.Reason) voice.Reason {
+	if first := c.work(ctx); first != "" {
+		return first
+	}
+	return why
+}
+
+// work takes what came in. Its answer is "" if the session goes on.
+func (c *connection) work(ctx context.Context) voice.Reason {
+	c.busy.Store(true)
+	defer c.busy.Store(false)
 	for {
-		select {
-		case piece := <-c.pieces:
-			if len(piece) == 0 {
-				return voice.ReasonEnd
-			}
-			if err := c.session.Write(ctx, piece); err != nil {
-				return c.complain(ctx, err)
-			}
-		default:
+		heard, then, ok := c.intake.take()
+		if !ok {
+			return ""
+		}
+		if why := c.hear(ctx, heard); why != "" {
 			return why
 		}
+		switch then {
+		case commandEnd:
+			return voice.ReasonEnd
+		case commandFinalize:
+			if err := c.session.Finalize(); err != nil {
+				return c.complain(ctx, err)
+			}
+		}
 	}
+}
+
+// hear writes to the session. A client that came back by another way waits for it to
+// stop, and sends again what was not taken; so it does not finish first.
+func (c *connection) hear(ctx context.Context, heard []byte) voice.Reason {
+	for len(heard) > 0 {
+		select {
+		case <-c.session.Lost():
+			return reasonTaken
+		default:
+		}
+		n := min(len(heard), sliceSize)
+		if err := c.session.Write(ctx, heard[:n]); err != nil {
+			return c.complain(ctx, err)
+		}
+		heard = heard[n:]
+	}
+	return ""
 }
 
 // complain tells the client of audio that cannot be used.
@@ -170,11 +200,7 @@ func (c *connection) complain(ctx context.Context, err error) voice.Reason {
 	if !errors.Is(err, audio.ErrFormat) {
 		c.log.Error("voice session broken", "error", err)
 	}
-	c.mu.Lock()
-	s := c.board.state(c.session.Progress())
-	c.mu.Unlock()
-	s.Status, s.Error = statusError, err.Error()
-	c.write(ctx, s)
+	c.fail(ctx, err)
 	return voice.ReasonError
 }
 
@@ -182,55 +208,40 @@ func (c *connection) complain(ctx context.Context, err error) voice.Reason {
 //
 // A client that vanished may come back, and one that came back by another way has its
 // session there: both are only let go.
-func (c *connection) finish(ctx context.Context, why voice.Reason) {
+func (c *connection) finish(ctx context.Context, why voice.Reason, stop context.CancelFunc) {
+	// Frames are read on, or the client's close would not be seen; their audio is too late.
+	c.intake.close()
 	if why == voice.ReasonDisconnected || why == reasonTaken {
 		c.session.Leave()
-		_ = c.conn.CloseNow()
+		stop()
+		if why == reasonTaken {
+			<-c.sent
+			_ = c.conn.Close(closeTaken, "the session was resumed elsewhere")
+		}
 		return
 	}
-	idle := make(chan struct{})
-	var draining sync.WaitGroup
-	// Frames are read on, or the client's close would not be seen; their audio is too late.
-	draining.Go(func() {
-		for {
-			select {
-			case <-c.pieces:
-			case <-idle:
-				return
-			}
-		}
-	})
 	totals, err := c.session.End(ctx, why)
 	<-c.sent
 	if err != nil {
 		c.log.Error("voice session ended with a fault", "error", err)
-		c.write(ctx, failureState(&c.board, err))
+		c.fail(ctx, err)
 	}
 	c.log.Info("voice session closed", "reason", why, "utterances", totals.Utterances,
 		"failed", totals.Failed, "audio_seconds", totals.Audio.Seconds())
 	c.write(ctx, stopped{Type: "ready_to_stop"})
 	c.part(ctx, why)
-	close(idle)
-	draining.Wait()
-}
-
-func failureState(b *board, err error) state {
-	s := b.state(voice.Progress{})
-	s.Status, s.Error = statusError, err.Error()
-	return s
 }
 
 // part waits for the client to close, as upstream's clients do, but not for ever.
 func (c *connection) part(ctx context.Context, why voice.Reason) {
 	if ctx.Err() != nil {
-		_ = c.conn.CloseNow() // no time left for manners
-		return
+		return // no time left for manners
 	}
 	if why == voice.ReasonShutdown {
 		_ = c.conn.Close(websocket.StatusGoingAway, "going down")
 		return
 	}
-	patience := time.NewTimer(lingering)
+	patience := time.NewTimer(c.door.times.lingering)
 	defer patience.Stop()
 	select {
 	case <-c.lost:
@@ -240,151 +251,4 @@ func (c *connection) part(ctx context.Context, why voice.Reason) {
 	case <-ctx.Done():
 	}
 	_ = c.conn.Close(websocket.StatusNormalClosure, "")
-}
-
-// receive reads frames until the client is gone or ctx ends.
-func (c *connection) receive(ctx context.Context) {
-	defer close(c.lost)
-	buffer := make([]byte, pieceSize)
-	for {
-		kind, r, err := c.conn.Reader(ctx)
-		if err != nil {
-			return
-		}
-		c.heardAt.Store(time.Now().UnixNano())
-		if kind == websocket.MessageText {
-			// Ignored: upstream's server dies of it, ours must not.
-			_, err = io.Copy(io.Discard, r)
-		} else {
-			err = c.take(ctx, r, buffer)
-		}
-		if err != nil {
-			return
-		}
-	}
-}
-
-// take hands the frame on in pieces, so that a huge one costs no more memory than many.
-func (c *connection) take(ctx context.Context, r io.Reader, buffer []byte) error {
-	for first := true; ; first = false {
-		n, err := io.ReadFull(r, buffer)
-		last := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
-		if err != nil && !last {
-			return err
-		}
-		if n > 0 || first {
-			select {
-			case c.pieces <- bytes.Clone(buffer[:n]):
-			case <-ctx.Done():
-				return context.Cause(ctx)
-			}
-		}
-		if last {
-			return nil
-		}
-	}
-}
-
-// collect reads the session's updates, so that a slow client never holds up publishing.
-func (c *connection) collect(ctx context.Context) {
-	defer close(c.news)
-	follower := c.session.Follow(c.params.after)
-	for {
-		u, err := follower.Next(ctx)
-		if errors.Is(err, voice.ErrMissed) {
-			continue // they are in the store
-		}
-		if err != nil {
-			return
-		}
-		if u.Kind == voice.KindFailed {
-			c.log.Error("utterance lost", "utterance", u.Utterance, "error", u.Err)
-		}
-		if u.Kind == voice.KindFinal && u.Event != (bloodbank.EventID{}) {
-			c.log.Info("Published transcription event", "session", c.params.id.String(),
-				"event_id", u.Event.String(), "text_length", len(u.Text))
-		}
-		c.mu.Lock()
-		differs := c.board.apply(u)
-		c.mu.Unlock()
-		if differs {
-			select {
-			case c.changed <- struct{}{}:
-			default:
-			}
-		}
-	}
-}
-
-// send writes the state when it has changed, at most once in sendEvery, and the last one
-// in any case.
-func (c *connection) send(ctx context.Context) {
-	defer close(c.sent)
-	pause := time.NewTicker(sendEvery)
-	defer pause.Stop()
-	for {
-		select {
-		case <-c.changed:
-			c.show(ctx)
-		case <-c.news:
-			select {
-			case <-c.changed:
-				c.show(ctx)
-			default:
-			}
-			return
-		}
-		select {
-		case <-pause.C:
-		case <-c.news:
-		}
-	}
-}
-
-func (c *connection) show(ctx context.Context) {
-	c.mu.Lock()
-	s := c.board.state(c.session.Progress())
-	c.mu.Unlock()
-	c.write(ctx, s)
-}
-
-// watch finds clients that vanished without a word.
-func (c *connection) watch(ctx context.Context) {
-	tick := time.NewTicker(pingAfter)
-	defer tick.Stop()
-	for {
-		select {
-		case <-tick.C:
-		case <-c.lost:
-			return
-		}
-		quiet := time.Since(time.Unix(0, c.heardAt.Load()))
-		if quiet < pingAfter || c.busy.Load() {
-			continue
-		}
-		limit, cancel := context.WithTimeout(ctx, pingWithin)
-		err := c.conn.Ping(limit)
-		cancel()
-		if err != nil && !c.busy.Load() {
-			_ = c.conn.CloseNow()
-			return
-		}
-	}
-}
-
-// write sends one message. A client that cannot be written to is gone, which receive
-// finds out; so there is no error to handle here.
-func (c *connection) write(ctx context.Context, v any) {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	if err := e.Encode(v); err != nil {
-		c.log.Error("message not written", "error", err)
-		return
-	}
-	limit, cancel := context.WithTimeout(ctx, sendWithin)
-	defer cancel()
-	if err := c.conn.Write(limit, websocket.MessageText, bytes.TrimSpace(b.Bytes())); err != nil {
-		_ = c.conn.CloseNow()
-	}
 }

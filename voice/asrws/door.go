@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/33god/bloodbank"
 	"github.com/33god/bloodbank/voice"
@@ -31,7 +32,26 @@ type Options struct {
 // Door serves the WebSocket. It is an [http.Handler] for the path /asr.
 type Door struct {
 	o       Options
+	times   times
 	clients sync.WaitGroup
+}
+
+// times are constants but for tests.
+type times struct {
+	sendEvery  time.Duration // between two states
+	tellWithin time.Duration // what changed only in numbers
+	sendWithin time.Duration // a client that does not read for so long is gone
+	pingAfter  time.Duration // without a frame
+	pingWithin time.Duration
+	lingering  time.Duration // for the client to close after ready_to_stop
+}
+
+func usualTimes() times {
+	return times{
+		sendEvery: 100 * time.Millisecond, tellWithin: 1500 * time.Millisecond,
+		sendWithin: 20 * time.Second, pingAfter: 20 * time.Second, pingWithin: 20 * time.Second,
+		lingering: 10 * time.Second,
+	}
 }
 
 // New makes a door. Its clients are let go when the desk closes; call [Door.Wait] then.
@@ -42,7 +62,7 @@ func New(o Options) *Door {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Door{o: o}
+	return &Door{o: o, times: usualTimes()}
 }
 
 // Wait waits for the clients to be gone.
@@ -73,9 +93,9 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	defer conn.CloseNow()
 	conn.SetReadLimit(d.o.MaxFrame)
-	c := &connection{door: d, ticket: ticket, conn: conn, params: p, log: d.o.Logger.With("session_id", p.id.String())}
+	c := newConnection(d, ticket, conn, p)
 	if invalid != nil {
-		c.reject(r.Context(), invalid)
+		c.refuse(r.Context(), invalid)
 		return
 	}
 	// The session outlives the request: its client may come back.

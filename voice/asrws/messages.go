@@ -2,10 +2,7 @@ package asrws
 
 import (
 	"fmt"
-	"strings"
 	"time"
-
-	"github.com/33god/bloodbank/voice"
 )
 
 // config is the first message. Clients wait for it before they record; the keys after
@@ -18,8 +15,8 @@ type config struct {
 	ResumeToken string `json:"resume_token"`
 	// Bytes is where a client that came back goes on in its stream, and AudioMS the
 	// audio clock there. With 0 bytes it begins a new stream at that time.
-	Bytes       int64  `json:"received_bytes,omitempty"`
-	AudioMS     int64  `json:"audio_ms,omitempty"`
+	Bytes       int64  `json:"received_bytes"`
+	AudioMS     int64  `json:"audio_ms"`
 	EventID     string `json:"event_id"` // of the session's opening event
 	SampleRate  int    `json:"sample_rate"`
 	Language    string `json:"language,omitempty"`
@@ -27,10 +24,17 @@ type config struct {
 	Approximate bool   `json:"approximate,omitempty"` // expect many wrong words
 }
 
-// state is every other message but the last. It has no type, and never gets one.
+// state is every other message of mode full but the last. It has no type, and never
+// gets one.
 type state struct {
-	Status      string  `json:"status"`
-	Lines       []line  `json:"lines"`
+	Status string `json:"status"`
+	Lines  []line `json:"lines"`
+	current
+	extras
+}
+
+// current is what changes all the time, in every shape of a state.
+type current struct {
 	Interim     string  `json:"buffer_transcription"`
 	Diarization string  `json:"buffer_diarization"`
 	Translation string  `json:"buffer_translation"`
@@ -38,7 +42,37 @@ type state struct {
 	Compute     seconds `json:"remaining_time_transcription_processing"`
 	Policy      seconds `json:"remaining_time_transcription_policy"`
 	DiarizeLag  seconds `json:"remaining_time_diarization"`
-	Error       string  `json:"error,omitempty"`
+}
+
+// extras are left out while they say nothing. All but Error are ours.
+type extras struct {
+	Error string `json:"error,omitempty"`
+	// Bytes are taken: a client that comes back to this process sends on behind them.
+	Bytes int64 `json:"received_bytes,omitempty"`
+	// FinishedMS is the audio clock before which no word is lost even if the process dies.
+	FinishedMS int64 `json:"finished_ms,omitempty"`
+	// Utterance is the last one whose outcome is in this state: the parameter after.
+	Utterance int `json:"last_utterance,omitempty"`
+	Dropped   int `json:"lines_dropped,omitempty"` // lines that went to make room
+}
+
+// snapshot is the first state of mode diff.
+type snapshot struct {
+	Type string `json:"type"`
+	Seq  int    `json:"seq"`
+	state
+}
+
+// difference is every other state of mode diff.
+type difference struct {
+	Type   string `json:"type"`
+	Seq    int    `json:"seq"`
+	Status string `json:"status"`
+	Count  int    `json:"n_lines"`
+	current
+	Pruned int    `json:"lines_pruned,omitempty"`
+	New    []line `json:"new_lines,omitempty"`
+	extras
 }
 
 const (
@@ -49,19 +83,23 @@ const (
 
 // line is one finished utterance. Its times are text, for clients that insist on it.
 type line struct {
-	Speaker  int    `json:"speaker"`
+	Speaker  int    `json:"speaker"` // from 1
 	Text     string `json:"text"`
 	Start    string `json:"start"`
 	End      string `json:"end"`
 	Language string `json:"detected_language,omitempty"`
 	EventID  string `json:"event_id,omitempty"` // of the published event; ours
+
+	from, to time.Duration // for clients that want them in another form
 }
 
+// failure refuses a session.
 type failure struct {
 	Type  string `json:"type"`
 	Error string `json:"error"`
 }
 
+// stopped is the last message.
 type stopped struct {
 	Type string `json:"type"`
 }
@@ -78,56 +116,4 @@ func (s seconds) MarshalJSON() ([]byte, error) {
 func clock(d time.Duration) string {
 	c := max(0, d.Round(10*time.Millisecond)) / (10 * time.Millisecond)
 	return fmt.Sprintf("%d:%02d:%02d.%02d", c/360_000, c/6000%60, c/100%60, c%100)
-}
-
-// board is the state that a session's client sees. Its owner locks it.
-type board struct {
-	lines   []line
-	interim string
-	err     string
-}
-
-// apply takes in one update and reports whether the client sees a difference.
-func (b *board) apply(u voice.Update) bool {
-	switch u.Kind {
-	case voice.KindInterim:
-		b.interim = u.Text
-		return true
-	case voice.KindFinal:
-		b.interim, b.err = "", ""
-		if u.Text != "" {
-			b.add(u)
-		}
-		return true
-	case voice.KindFailed:
-		b.interim, b.err = "", u.Err.Error()
-		if u.Text != "" {
-			b.err = fmt.Sprintf("the utterance from %s was heard but not saved: %v", clock(u.Start), u.Err)
-			b.add(u)
-		}
-		return true
-	}
-	return false
-}
-
-func (b *board) add(u voice.Update) {
-	l := line{Speaker: 1, Text: u.Text, Start: clock(u.Start), End: clock(u.End)}
-	if u.Final != nil {
-		l.Language, _, _ = strings.Cut(u.Final.Language, "-")
-		l.EventID = u.Event.String()
-	}
-	b.lines = append(b.lines, l)
-}
-
-func (b *board) state(p voice.Progress) state {
-	s := state{Status: statusActive, Lines: b.lines, Interim: b.interim, Error: b.err}
-	s.Lag = seconds(p.Received - p.Finished)
-	s.Compute = s.Lag
-	if s.Lines == nil {
-		s.Lines = []line{}
-		if b.interim == "" {
-			s.Status = statusNone
-		}
-	}
-	return s
 }

@@ -1,11 +1,9 @@
 package asrws
 
 import (
-	"crypto/subtle"
-	"net/http"
 	"net/url"
-	"slices"
-	"strings"
+	"strconv"
+	"time"
 
 	"github.com/33god/bloodbank"
 	"github.com/33god/bloodbank/voice"
@@ -14,10 +12,12 @@ import (
 )
 
 // params is what a client says of its session in the query. Unknown parameters are
-// ignored, and so is target_language, as by a server that does not translate.
+// ignored, and so is target_language, as by a server that does not translate. A session
+// that is resumed keeps what it was opened with.
 type params struct {
 	language string
 	mode     string
+	legacy   bool // the client is of version 0.2.8
 	source   voice.Source
 	target   string
 	id       uuid.UUID
@@ -34,76 +34,87 @@ func (p params) resumes() uuid.UUID {
 	return p.id
 }
 
-const maxTarget = 200
+const (
+	modeFull   = "full"
+	modeDiff   = "diff"
+	oldVersion = "0.2.8"
+
+	maxTarget = 200
+	maxMode   = 32
+
+	minSilence, maxSilence = 200 * time.Millisecond, 5 * time.Second
+	minLength, maxLength   = 2 * time.Second, voice.MaxWaiting - time.Second
+)
 
 func parseParams(q url.Values, f voice.Features) (p params, err error) {
 	p = params{
-		language: q.Get("language"), mode: "full",
-		source: voice.Source(q.Get("source")), target: q.Get("target"), token: q.Get("resume_token"),
+		language: q.Get("language"), mode: modeFull, source: voice.Source(q.Get("source")),
+		target: q.Get("target"), token: q.Get("resume_token"), legacy: q.Get("compat") == oldVersion,
 	}
-	// Any other mode behaves as full and is named as it came; diff is not offered, and a
-	// client that was told "diff" would wait for it.
-	if m := q.Get("mode"); m != "" && m != "diff" && len(m) <= 32 {
+	if err := p.identify(q); err != nil {
+		return p, err
+	}
+	// Any mode but diff behaves as full, and is named in config as it came.
+	if m := q.Get("mode"); m != "" {
 		p.mode = m
 	}
-	if p.id, err = uuid.NewV7(); err != nil {
-		return p, bloodbank.Errorf(bloodbank.CodeInternal, "cannot make a session id: %w", err)
+	if p.endpoint.End, err = milliseconds(q, "endpoint_ms", minSilence, maxSilence); err != nil {
+		return p, err
 	}
-	if s := q.Get("session_id"); s != "" {
-		if p.id, err = uuid.Parse(s); err != nil || len(s) != 36 || p.id == uuid.Nil {
-			return p, bloodbank.Errorf(bloodbank.CodeInvalid, "session_id must be a UUID such as %s", uuid.NameSpaceURL)
-		}
+	if p.endpoint.Max, err = milliseconds(q, "max_utterance_ms", minLength, maxLength); err != nil {
+		return p, err
 	}
-	if p.token != "" && q.Get("session_id") == "" {
-		return p, bloodbank.Errorf(bloodbank.CodeInvalid, "resume_token needs the session_id that it belongs to")
-	}
-	if p.source != "" && !p.source.Valid() {
+	switch old := q.Get("compat"); {
+	case old != "" && !p.legacy:
+		return p, bloodbank.Errorf(bloodbank.CodeInvalid, "compat must be %s or be left out", oldVersion)
+	case p.legacy && p.mode == modeDiff:
+		return p, bloodbank.Errorf(bloodbank.CodeInvalid, "there is no mode diff with compat=%s; leave one of them out", oldVersion)
+	case len(p.mode) > maxMode:
+		return p, bloodbank.Errorf(bloodbank.CodeInvalid, "mode has %d bytes; give full or diff", len(p.mode))
+	case p.source != "" && !p.source.Valid():
 		return p, bloodbank.Errorf(bloodbank.CodeInvalid, "source must be whisperlivekit, mobile-client, desktop-client or chrome-extension")
-	}
-	if len(p.target) > maxTarget {
+	case len(p.target) > maxTarget:
 		return p, bloodbank.Errorf(bloodbank.CodeInvalid, "target has %d bytes; the limit is %d", len(p.target), maxTarget)
 	}
 	_, err = f.Language(p.language)
 	return p, err
 }
 
-// authorised compares the token of the query or the header, in a time that does not
-// depend on where they differ.
-func authorised(r *http.Request, token string) bool {
-	if token == "" {
-		return true
+// identify finds out which session is meant.
+func (p *params) identify(q url.Values) (err error) {
+	if p.id, err = uuid.NewV7(); err != nil {
+		return bloodbank.Errorf(bloodbank.CodeInternal, "cannot make a session id: %w", err)
 	}
-	given := r.URL.Query().Get("token")
-	if given == "" {
-		scheme, value, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-		if strings.EqualFold(scheme, "Bearer") || strings.EqualFold(scheme, "Token") {
-			given = strings.TrimSpace(value)
+	if s := q.Get("session_id"); s != "" {
+		id, err := uuid.Parse(s)
+		if err != nil || len(s) != 36 || id == uuid.Nil {
+			return bloodbank.Errorf(bloodbank.CodeInvalid, "session_id must be a UUID such as %s", uuid.NameSpaceURL)
+		}
+		p.id = id
+	}
+	if p.token != "" && q.Get("session_id") == "" {
+		return bloodbank.Errorf(bloodbank.CodeInvalid, "resume_token needs the session_id that it belongs to")
+	}
+	if s := q.Get("after"); s != "" {
+		if p.after, err = strconv.Atoi(s); err != nil || p.after < 0 {
+			return bloodbank.Errorf(bloodbank.CodeInvalid, "after must be the number of an utterance, as last_utterance said it; 0 is none")
+		}
+		if p.after > 0 && p.token == "" {
+			return bloodbank.Errorf(bloodbank.CodeInvalid, "after needs the resume_token of a session that has such an utterance")
 		}
 	}
-	return subtle.ConstantTimeCompare([]byte(given), []byte(token)) == 1
+	return nil
 }
 
-// trusted decides on the page that opens the socket, since browsers let any page do so.
-// No Origin means that it is no page. allowed holds more origins, or "*".
-func trusted(r *http.Request, allowed []string) bool {
-	origin := r.Header.Get("Origin")
-	if origin == "" || slices.Contains(allowed, "*") || slices.Contains(allowed, origin) {
-		return true
+// milliseconds reads a time; 0 is none given.
+func milliseconds(q url.Values, name string, least, most time.Duration) (time.Duration, error) {
+	s := q.Get(name)
+	if s == "" {
+		return 0, nil
 	}
-	u, err := url.Parse(origin)
-	if err != nil {
-		return false
+	n, err := strconv.Atoi(s)
+	if d := time.Duration(n) * time.Millisecond; err == nil && n <= int(most.Milliseconds()) && d >= least {
+		return d, nil
 	}
-	switch u.Scheme {
-	case "chrome-extension":
-		return true
-	case "http", "https":
-	default:
-		return false
-	}
-	switch u.Hostname() {
-	case "localhost", "127.0.0.1", "::1":
-		return true
-	}
-	return strings.EqualFold(u.Host, r.Host)
+	return 0, bloodbank.Errorf(bloodbank.CodeInvalid, "%s must be a whole number from %d to %d", name, least.Milliseconds(), most.Milliseconds())
 }

@@ -27,20 +27,21 @@ func TestProtocolLiterally(t *testing.T) {
 	token := greeting["resume_token"].(string)
 	opened := l.all()[0].EventID.String()
 	want := `{"type":"config","useAudioWorklet":true,"mode":"full","session_id":"0198c0de-0000-7000-8000-000000000001",` +
-		`"resume_token":"` + token + `","event_id":"` + opened + `","sample_rate":16000,"language":"en-US","recogniser":"scripted"}`
+		`"resume_token":"` + token + `","received_bytes":0,"audio_ms":0,"event_id":"` + opened + `","sample_rate":16000,"language":"en-US","recogniser":"scripted"}`
 	if raw != want {
 		t.Errorf("config\n%s, want\n%s", raw, want)
 	}
 	const tail = `"buffer_transcription":"","buffer_diarization":"","buffer_translation":"","remaining_time_transcription":0.0,` +
-		`"remaining_time_transcription_processing":0.0,"remaining_time_transcription_policy":0.0,"remaining_time_diarization":0.0}`
-	if raw, _ = c.read(); raw != `{"status":"no_audio_detected","lines":[],`+tail {
+		`"remaining_time_transcription_processing":0.0,"remaining_time_transcription_policy":0.0,"remaining_time_diarization":0.0`
+	if raw, _ = c.read(); raw != `{"status":"no_audio_detected","lines":[],`+tail+"}" {
 		t.Errorf("first state %s", raw)
 	}
 	c.send(said(1, time.Second))
 	raw, _ = c.read()
 	event := l.all()[1]
 	want = `{"status":"active_transcription","lines":[{"speaker":1,"text":"a <b> & c","start":"0:00:00.30","end":"0:00:01.82",` +
-		`"detected_language":"en","event_id":"` + event.EventID.String() + `"}],` + tail
+		`"detected_language":"en","event_id":"` + event.EventID.String() + `"}],` + tail +
+		`,"received_bytes":83200,"finished_ms":2600,"last_utterance":1}`
 	if raw != want {
 		t.Errorf("state\n%s, want\n%s", raw, want)
 	}
