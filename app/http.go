@@ -46,7 +46,7 @@ func (a *App) newHTTPServer() *http.Server {
 	api := httpapi.New(httpapi.Options{
 		Gateway: a.gateway, Store: a.store, Tracker: a.causes.tracker, Schemas: a.schemas, Live: a.live,
 		DeadLetters: a.dead, Targets: a.retention,
-		Voice:    a.voiceHandler(),
+		Voice:    a.voiceDoors(),
 		Checks:   a.checks,
 		Status:   a.status,
 		Version:  a.version,

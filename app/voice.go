@@ -4,12 +4,12 @@ import (
 	"cmp"
 	"context"
 	"io"
-	"net/http"
 	"sync"
 
 	"github.com/33god/bloodbank"
 	"github.com/33god/bloodbank/config"
 	"github.com/33god/bloodbank/gateway"
+	"github.com/33god/bloodbank/httpapi"
 	"github.com/33god/bloodbank/voice"
 	"github.com/33god/bloodbank/voice/asrws"
 	"github.com/33god/bloodbank/voice/audio"
@@ -77,8 +77,8 @@ func (a *App) closeVoice(ctx context.Context) error {
 	return err
 }
 
-// voiceHandler is the door for HTTP.
-func (a *App) voiceHandler() http.Handler { return a.voice.door }
+// voiceDoors are the doors for HTTP.
+func (a *App) voiceDoors() httpapi.VoiceDoors { return httpapi.VoiceDoors{ASR: a.voice.door} }
 
 // emitter lets the voice door publish through the gateway.
 type emitter struct{ gateway *gateway.Gateway }

@@ -26,7 +26,7 @@ func (s *Server) guard(r *http.Request) error {
 
 func (s *Server) authorise(r *http.Request) error {
 	switch {
-	case len(s.tokens) > 0 && r.URL.Path == voicePath:
+	case len(s.tokens) > 0 && isVoicePath(r.URL.Path):
 		return s.checkVoiceToken(r)
 	case len(s.tokens) > 0:
 		return s.checkToken(r.Header.Get("Authorization"))
@@ -55,8 +55,15 @@ func (s *Server) checkToken(header string) error {
 	return nil
 }
 
-// voicePath is where the voice door is.
-const voicePath = "/asr"
+// isVoicePath reports whether a voice door is there: browsers and speech clients
+// speak to it, which have ways of their own to show a token.
+func isVoicePath(path string) bool {
+	switch path {
+	case pathASR, pathVoice, pathListen, pathTranscriptions:
+		return true
+	}
+	return false
+}
 
 // checkVoiceToken follows WhisperLiveKit: the token may stand in the address,
 // because a browser cannot set a header on a WebSocket, the header's scheme may

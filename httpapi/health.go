@@ -79,15 +79,6 @@ func (s *Server) metrics(w http.ResponseWriter, r *http.Request) {
 	s.o.Metrics.ServeHTTP(w, r)
 }
 
-// asr is the voice door, which another package serves.
-func (s *Server) asr(w http.ResponseWriter, r *http.Request) {
-	if s.o.Voice == nil {
-		s.fail(w, r, bloodbank.Errorf(bloodbank.CodeUnavailable, "there is no speech recogniser: install PocketSphinx with its model (on Debian: apt install libpocketsphinx3 pocketsphinx-en-us) and start bb up again; bb doctor says what is missing"))
-		return
-	}
-	s.o.Voice.ServeHTTP(w, r)
-}
-
 func (s *Server) openapi(w http.ResponseWriter, _ *http.Request) {
 	s.send(w, http.StatusOK, mediaJSON, openapiDocument)
 }

@@ -20,7 +20,7 @@ func TestHealth(t *testing.T) {
 		o.Checks = checks(map[string]error{"wal": nil})
 		o.Status = func(context.Context) map[string]any { return map[string]any{"dispatch": map[string]int{"lag": 3}} }
 		o.Metrics = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("m 1\n")) })
-		o.Voice = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) })
+		o.Voice.ASR = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) })
 	})
 	for path, want := range map[string]string{
 		"/healthz": `{"ok":true,"service":"bloodbank","version":"1.2.3"}` + "\n",

@@ -42,6 +42,9 @@ func (s *Server) routes() []route {
 		{"GET /metrics", s.metrics},
 		{"GET /openapi.json", s.openapi},
 		{"GET /asr", s.asr},
+		{"GET /api/v1/voice", s.voiceStream},
+		{"GET /v1/listen", s.listen},
+		{"POST /v1/audio/transcriptions", s.transcriptions},
 	}
 }
 

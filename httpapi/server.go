@@ -41,8 +41,8 @@ type Options struct {
 	DeadLetters DeadLetters
 	// Targets serves /targets; nil answers with 503.
 	Targets Targets
-	// Voice serves /asr; nil answers with 503 and what to install.
-	Voice http.Handler
+	// Voice serves speech; what is nil answers with 503 and what to install.
+	Voice VoiceDoors
 	// Metrics serves /metrics; nil answers with 404.
 	Metrics http.Handler
 	// Checks are what /readyz asks: a name for each part, and nil or why it
