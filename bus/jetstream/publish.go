@@ -18,9 +18,6 @@ import (
 	"github.com/33god/bloodbank/bus"
 )
 
-// weightUnit is how many bytes of data take one place in the window.
-const weightUnit = 64 << 10
-
 var (
 	errUnconfirmed  = errors.New("jetstream: no confirm in time; it may still be stored, send it again with the same id")
 	errDisconnected = errors.New("jetstream: connection lost before the confirm; it may still be stored, send it again with the same id")
@@ -35,19 +32,13 @@ var (
 type publisher struct {
 	conn    *nats.Conn
 	prefix  string // of reply subjects; then "<slot>-<turn>"
-	window  int
+	window  *bus.Window
 	maxData atomic.Int64 // the largest Message.Data
 	timeout time.Duration
 	stuck   func() // told when the server no longer confirms
 
-	// room has one token per free place. sending is the right to send; whoever
-	// has it may wait for room, so sends stay in the order of the calls. Both
-	// are channels because their waiters must heed a context.
-	room    chan struct{}
-	sending chan struct{}
-	closing chan struct{}
-	msg     nats.Msg // reused by the one who sends
-	turn    uint64
+	msg  nats.Msg // reused by the one who sends
+	turn uint64
 
 	mu    sync.Mutex
 	slots []slot
@@ -66,17 +57,16 @@ type slot struct {
 	reply    string // "" while idle
 	done     func(error)
 	kind     bloodbank.EventType
-	weight   int
+	places   int
 	deadline time.Time
 }
 
 func newPublisher(conn *nats.Conn, o Options, stuck func()) (*publisher, error) {
 	p := &publisher{
-		conn: conn, prefix: conn.NewInbox() + ".", window: o.Window,
+		conn: conn, prefix: conn.NewInbox() + ".", window: bus.NewWindow(o.Window),
 		timeout: o.ConfirmTimeout, stuck: stuck,
-		room: make(chan struct{}, o.Window), sending: make(chan struct{}, 1),
-		closing: make(chan struct{}), drained: make(chan struct{}),
-		slots: make([]slot, o.Window),
+		drained: make(chan struct{}),
+		slots:   make([]slot, o.Window),
 		msg: nats.Msg{Header: nats.Header{
 			headerID: {""}, headerType: {contentType}, headerParent: {""}, headerEncoding: {""},
 		}},
@@ -84,7 +74,6 @@ func newPublisher(conn *nats.Conn, o Options, stuck func()) (*publisher, error) 
 	p.maxData.Store(int64(o.MaxMessage))
 	for i := range p.slots {
 		p.idle = append(p.idle, i)
-		p.room <- struct{}{}
 	}
 	var err error
 	if p.sub, err = conn.Subscribe(p.prefix+"*", p.confirmed); err != nil {
@@ -98,25 +87,18 @@ func (p *publisher) publish(ctx context.Context, m bus.Message, done func(error)
 	if err := p.check(m); err != nil {
 		return err
 	}
-	select {
-	case p.sending <- struct{}{}:
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-p.closing:
-		return bus.ErrClosed
-	}
-	defer func() { <-p.sending }()
-	weight := min(p.window, 1+len(m.Data)/weightUnit)
-	if err := p.take(ctx, weight); err != nil {
+	places, err := p.window.Enter(ctx, len(m.Data))
+	if err != nil {
 		return err
 	}
-	reply, ok := p.register(done, m.Type, weight)
+	defer p.window.Next()
+	reply, ok := p.register(done, m.Type, places)
 	if !ok {
-		p.give(weight)
+		p.window.Give(places)
 		return bus.ErrClosed
 	}
 	p.fill(m, reply)
-	err := p.conn.PublishMsg(&p.msg)
+	err = p.conn.PublishMsg(&p.msg)
 	p.msg.Data = nil
 	if err == nil {
 		return nil
@@ -124,7 +106,7 @@ func (p *publisher) publish(ctx context.Context, m bus.Message, done func(error)
 	if _, mine := p.resolve(reply); !mine {
 		return nil // a disconnect has reported it already
 	}
-	p.give(weight)
+	p.window.Give(places)
 	if errors.Is(err, nats.ErrMaxPayload) {
 		return fmt.Errorf("%w: %w", bus.ErrRejected, err)
 	}
@@ -133,48 +115,15 @@ func (p *publisher) publish(ctx context.Context, m bus.Message, done func(error)
 
 // check refuses what no broker would ever take.
 func (p *publisher) check(m bus.Message) error {
-	if limit := p.maxData.Load(); int64(len(m.Data)) > limit {
-		return fmt.Errorf("%w: it has %d bytes, the limit is %d", bus.ErrRejected, len(m.Data), limit)
-	}
 	if strings.ContainsAny(m.Encoding, "\r\n") {
 		return fmt.Errorf("%w: its encoding %q cannot be a header", bus.ErrRejected, m.Encoding)
 	}
-	if m.ID.IsZero() {
-		return fmt.Errorf("%w: it has no event id", bus.ErrRejected)
-	}
-	if _, err := bloodbank.ParseEventType(string(m.Type)); err != nil {
-		return fmt.Errorf("%w: %w", bus.ErrRejected, err)
-	}
-	return nil
-}
-
-// take waits for room; it gives back what it has when it must leave.
-func (p *publisher) take(ctx context.Context, weight int) error {
-	for n := range weight {
-		var err error
-		select {
-		case <-p.room:
-			continue
-		case <-ctx.Done():
-			err = context.Cause(ctx)
-		case <-p.closing:
-			err = bus.ErrClosed
-		}
-		p.give(n)
-		return err
-	}
-	return nil
-}
-
-func (p *publisher) give(weight int) {
-	for range weight {
-		p.room <- struct{}{}
-	}
+	return m.Check(int(p.maxData.Load()))
 }
 
 // register makes a reply subject that is used once only, so that a late or
 // double answer can never confirm another message.
-func (p *publisher) register(done func(error), kind bloodbank.EventType, weight int) (string, bool) {
+func (p *publisher) register(done func(error), kind bloodbank.EventType, places int) (string, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.dead {
@@ -188,7 +137,7 @@ func (p *publisher) register(done func(error), kind bloodbank.EventType, weight 
 	b = strconv.AppendInt(b, int64(i), 36)
 	b = append(b, '-')
 	b = strconv.AppendUint(b, p.turn, 36)
-	p.slots[i] = slot{reply: string(b), done: done, kind: kind, weight: weight, deadline: time.Now().Add(p.timeout)}
+	p.slots[i] = slot{reply: string(b), done: done, kind: kind, places: places, deadline: time.Now().Add(p.timeout)}
 	return p.slots[i].reply, true
 }
 
@@ -238,7 +187,7 @@ func (p *publisher) confirmed(m *nats.Msg) {
 		return
 	}
 	s.done(err)
-	p.give(s.weight)
+	p.window.Give(s.places)
 	if errors.Is(err, errNoStream) {
 		p.stuck()
 	}
@@ -323,7 +272,7 @@ func (p *publisher) fail(err error, meant func(slot) bool) int {
 	p.mu.Unlock()
 	for _, s := range failed {
 		s.done(err)
-		p.give(s.weight)
+		p.window.Give(s.places)
 	}
 	return len(failed)
 }
@@ -332,23 +281,12 @@ func (p *publisher) fail(err error, meant func(slot) bool) int {
 // the rest with bus.ErrClosed. When it returns every done has been called.
 func (p *publisher) close(ctx context.Context) {
 	p.closeOnce.Do(func() {
-		close(p.closing)
-		got := 0
-		for ; got < p.window; got++ {
-			select {
-			case <-p.room:
-				continue
-			case <-ctx.Done():
-			}
-			break
-		}
+		p.window.Shut(ctx)
 		p.mu.Lock()
 		p.dead = true
 		p.mu.Unlock()
 		p.fail(bus.ErrClosed, func(slot) bool { return true })
-		for ; got < p.window; got++ {
-			<-p.room
-		}
+		p.window.Await()
 		close(p.drained)
 		p.sweeper.Wait()
 	})

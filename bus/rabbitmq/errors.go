@@ -11,8 +11,6 @@ import (
 	"strings"
 
 	amqp "github.com/rabbitmq/amqp091-go"
-
-	"github.com/33god/bloodbank/bus"
 )
 
 // Sentinels of this driver.
@@ -225,8 +223,4 @@ func sizeLimit(reason string) int {
 		return 0
 	}
 	return n
-}
-
-func rejectSize(size, limit int) error {
-	return fmt.Errorf("%w: it has %d bytes, the limit is %d", bus.ErrRejected, size, limit)
 }

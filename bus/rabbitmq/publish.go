@@ -10,12 +10,8 @@ import (
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
-	"github.com/33god/bloodbank"
 	"github.com/33god/bloodbank/bus"
 )
-
-// weightUnit is how many bytes of data take one place in the window.
-const weightUnit = 64 << 10
 
 // publisher admits messages into the window and hands them to the session that
 // the connection of the hour has.
@@ -24,13 +20,8 @@ type publisher struct {
 	timeout time.Duration
 	limit   atomic.Int64 // largest data that the broker takes
 
-	// room has one token per free place. sending is the right to send; whoever
-	// has it may wait for room, so sends stay in the order of the calls. Both
-	// are channels because their waiters must heed a context.
-	room    chan struct{}
-	sending chan struct{}
-	closing chan struct{}
-	repair  chan struct{} // one token: a message found no queue
+	window *bus.Window
+	repair chan struct{} // one token: a message found no queue
 
 	mu      sync.Mutex
 	session *session      // nil while there is none
@@ -48,14 +39,10 @@ type publisher struct {
 func newPublisher(o Options) *publisher {
 	p := &publisher{
 		opts: o, timeout: o.ConfirmTimeout, down: errConnecting,
-		room: make(chan struct{}, o.Window), sending: make(chan struct{}, 1),
-		closing: make(chan struct{}), repair: make(chan struct{}, 1), gate: make(chan struct{}), shut: make(chan struct{}),
+		window: bus.NewWindow(o.Window), repair: make(chan struct{}, 1), gate: make(chan struct{}), shut: make(chan struct{}),
 	}
 	close(p.gate)
 	p.limit.Store(int64(o.MaxMessage))
-	for range o.Window {
-		p.room <- struct{}{}
-	}
 	return p
 }
 
@@ -63,20 +50,13 @@ func (p *publisher) publish(ctx context.Context, m bus.Message, done func(error)
 	if err := p.check(m); err != nil {
 		return err
 	}
-	select {
-	case p.sending <- struct{}{}:
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-p.closing:
-		return bus.ErrClosed
-	}
-	defer func() { <-p.sending }()
-	weight := min(p.opts.Window, 1+len(m.Data)/weightUnit)
-	if err := p.take(ctx, weight); err != nil {
+	places, err := p.window.Enter(ctx, len(m.Data))
+	if err != nil {
 		return err
 	}
-	if err := p.admit(ctx, entry{msg: m, done: done, weight: weight}); err != nil {
-		p.give(weight)
+	defer p.window.Next()
+	if err := p.admit(ctx, entry{msg: m, done: done, places: places}); err != nil {
+		p.window.Give(places)
 		return err
 	}
 	return nil
@@ -84,43 +64,10 @@ func (p *publisher) publish(ctx context.Context, m bus.Message, done func(error)
 
 // check refuses what no broker would ever take.
 func (p *publisher) check(m bus.Message) error {
-	if limit := int(p.limit.Load()); len(m.Data) > limit {
-		return rejectSize(len(m.Data), limit)
-	}
-	if m.ID.IsZero() {
-		return fmt.Errorf("%w: it has no event id", bus.ErrRejected)
-	}
 	if coding(m.Encoding) != m.Encoding {
 		return fmt.Errorf("%w: its encoding %q is not known, so no consumer could read it", bus.ErrRejected, m.Encoding)
 	}
-	if _, err := bloodbank.ParseEventType(string(m.Type)); err != nil {
-		return fmt.Errorf("%w: %w", bus.ErrRejected, err)
-	}
-	return nil
-}
-
-// take waits for room; it gives back what it has when it must leave.
-func (p *publisher) take(ctx context.Context, weight int) error {
-	for n := range weight {
-		var err error
-		select {
-		case <-p.room:
-			continue
-		case <-ctx.Done():
-			err = context.Cause(ctx)
-		case <-p.closing:
-			err = bus.ErrClosed
-		}
-		p.give(n)
-		return err
-	}
-	return nil
-}
-
-func (p *publisher) give(weight int) {
-	for range weight {
-		p.room <- struct{}{}
-	}
+	return m.Check(int(p.limit.Load()))
 }
 
 // admit hands e to the session. While the broker blocks publishers it waits.
@@ -139,7 +86,7 @@ func (p *publisher) admit(ctx context.Context, e entry) error {
 				continue
 			case <-ctx.Done():
 				return context.Cause(ctx)
-			case <-p.closing:
+			case <-p.window.Closing():
 				return bus.ErrClosed
 			}
 		case p.session == nil:
@@ -163,7 +110,7 @@ func (p *publisher) settle(e *entry, err error) {
 		p.unroutable(err)
 	}
 	e.done(err)
-	p.give(e.weight)
+	p.window.Give(e.places)
 }
 
 // unroutable has the topology declared again, and Check say why.
@@ -307,22 +254,11 @@ func blockReason(b amqp.Blocking) string {
 // done has been called.
 func (p *publisher) close(ctx context.Context, disconnect func()) {
 	p.closeOnce.Do(func() {
-		close(p.closing)
-		got := 0
-	drain:
-		for ; got < p.opts.Window; got++ {
-			select {
-			case <-p.room:
-			case <-ctx.Done():
-				break drain
-			}
-		}
+		p.window.Shut(ctx)
 		p.mu.Lock()
 		p.dead = true
 		p.mu.Unlock()
 		disconnect()
-		for ; got < p.opts.Window; got++ {
-			<-p.room
-		}
+		p.window.Await()
 	})
 }

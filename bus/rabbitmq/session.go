@@ -16,7 +16,7 @@ import (
 type entry struct {
 	msg      bus.Message
 	done     func(error)
-	weight   int
+	places   int
 	deadline time.Time
 	confirm  *amqp.DeferredConfirmation // nil before it is sent
 }
@@ -123,7 +123,7 @@ func (s *session) confirm() {
 // place of the window taken nothing is under way, for only this goroutine frees
 // them.
 func (s *session) sweep() {
-	if len(s.returned) == 0 || len(s.p.room) < cap(s.p.room) {
+	if len(s.returned) == 0 || !s.p.window.Idle() {
 		return
 	}
 	s.p.opts.Logger.Error("the broker returned messages after it had confirmed them: no queue has them",
@@ -208,7 +208,7 @@ func (s *session) abandon(e *entry) {
 	case e.confirm != nil && e.confirm.Acked():
 		s.p.settle(e, s.verdict(e)) // it only waited for one before it
 	case errors.As(s.err, &size) && len(e.msg.Data) > size.limit:
-		s.p.settle(e, rejectSize(len(e.msg.Data), size.limit))
+		s.p.settle(e, bus.RejectSize(len(e.msg.Data), size.limit))
 	default:
 		s.p.settle(e, s.err)
 	}
