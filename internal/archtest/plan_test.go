@@ -62,6 +62,7 @@ func plan() []room {
 		{"recorder", list(".", "bus", "store", "correlation"), "it carries events from a bus to a store and knows no log"},
 		{"live", list(".", "store"), "it follows the store by sequence"},
 
+		{"voice/wsdoor", list(".", "voice", "voice/audio"), "what the doors for speech share: who may come in, and how a socket is read"},
 		{"voice/asrws", doorOfVoice(), door},
 		{"voice/streamws", doorOfVoice(), door},
 		{"voice/listenws", doorOfVoice(), door},
@@ -102,7 +103,7 @@ func above() []string { return list("app", "cli", "cmd/bb") }
 
 // doorOfVoice is what a door for speech may know.
 func doorOfVoice() []string {
-	return list(".", "voice", "voice/audio", "gateway", "live", "bus", "store", "correlation", "schema", "speech")
+	return list(".", "voice", "voice/audio", "voice/wsdoor", "gateway", "live", "bus", "store", "correlation", "schema", "speech")
 }
 
 func list(items ...string) []string { return items }
