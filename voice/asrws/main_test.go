@@ -77,7 +77,7 @@ func (l *ledger) end(t *testing.T) map[string]any {
 	}
 }
 
-func object(t *testing.T, b []byte) map[string]any {
+func object(t testing.TB, b []byte) map[string]any {
 	t.Helper()
 	var m map[string]any
 	if err := json.Unmarshal(b, &m); err != nil {
@@ -95,6 +95,10 @@ type setup struct {
 	Token       string
 	Origins     []string
 	MaxFrame    int64
+	Secret      []byte
+	Past        voice.Past
+	SendWithin  time.Duration // the door's patience; 0 is the usual
+	PingAfter   time.Duration
 }
 
 func (o *setup) open(tb testing.TB) (*voice.Desk, *asrws.Door) {
@@ -104,15 +108,23 @@ func (o *setup) open(tb testing.TB) (*voice.Desk, *asrws.Door) {
 	}
 	desk := voice.NewDesk(context.WithoutCancel(tb.Context()), voice.DeskOptions{
 		Recogniser: o.Recogniser, Emitter: o.Emitter, MaxSessions: o.MaxSessions, Grace: o.Grace,
+		Secret: o.Secret, Past: o.Past,
 	})
-	return desk, asrws.New(asrws.Options{Desk: desk, Token: o.Token, Origins: o.Origins, MaxFrame: o.MaxFrame})
+	door := asrws.New(asrws.Options{Desk: desk, Token: o.Token, Origins: o.Origins, MaxFrame: o.MaxFrame})
+	if o.SendWithin > 0 {
+		door.HurrySending(o.SendWithin)
+	}
+	if o.PingAfter > 0 {
+		door.HurryPinging(o.PingAfter)
+	}
+	return desk, door
 }
 
 // serve starts a server with a door; both end with the test.
-func serve(t *testing.T, o setup) (*httptest.Server, *voice.Desk, *ledger) {
+func serve(t testing.TB, o setup) (*httptest.Server, *voice.Desk, *ledger) {
 	t.Helper()
-	l, ok := o.Emitter.(*ledger)
-	if !ok {
+	l, _ := o.Emitter.(*ledger)
+	if o.Emitter == nil {
 		l = newLedger()
 		o.Emitter = l
 	}

@@ -1,0 +1,5 @@
+//go:build !race
+
+package asrws_test
+
+const raced = false
