@@ -166,25 +166,34 @@ func (c *client) control(text string) {
 	}
 }
 
-// read returns the next message but progress, and checks what all have in common.
-func (c *client) read() map[string]any {
-	c.t.Helper()
+// next returns the next message but progress, and checks what all have in common. It may
+// be called in any goroutine.
+func (c *client) next() (map[string]any, error) {
 	for {
 		kind, b, err := c.conn.Read(c.ctx)
 		if err != nil {
-			c.t.Fatal(err)
+			return nil, err
 		}
-		if kind != websocket.MessageText {
-			c.t.Fatalf("a binary message from the server: %q", b)
+		var m map[string]any
+		if err := json.Unmarshal(b, &m); err != nil || kind != websocket.MessageText {
+			return nil, fmt.Errorf("not a JSON text message: %q", b)
 		}
-		m := object(c.t, b)
 		if c.seq++; m["seq"] != c.seq {
-			c.t.Fatalf("seq is not %g: %s", c.seq, b)
+			return nil, fmt.Errorf("seq is not %g: %s", c.seq, b)
 		}
 		if m["type"] != "progress" {
-			return m
+			return m, nil
 		}
 	}
+}
+
+func (c *client) read() map[string]any {
+	c.t.Helper()
+	m, err := c.next()
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return m
 }
 
 // expect reads a message of the type.

@@ -125,13 +125,15 @@ func TestPartials(t *testing.T) {
 	c.send(said(0, 0))
 	got := make(chan map[string]any, 1)
 	go func() {
-		for {
-			m := c.read()
-			if m["type"] == "partial" {
-				got <- m
-				return
-			}
+		m, err := c.next()
+		for err == nil && m["type"] != "partial" {
+			m, err = c.next()
 		}
+		if err != nil {
+			t.Error(err)
+			m = map[string]any{"text": ""}
+		}
+		got <- m
 	}()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
@@ -144,7 +146,7 @@ func TestPartials(t *testing.T) {
 		}
 	}
 	if said := m["text"].(string); said == "" || !strings.HasPrefix(text, said) || m["revision"].(float64) < 1 || m["utterance"] != 1.0 {
-		t.Errorf("partial %v", m)
+		t.Fatalf("partial %v", m)
 	}
 	close(hold)
 	c.send(nil)

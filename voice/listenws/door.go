@@ -1,0 +1,87 @@
+package listenws
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/33god/bloodbank/voice"
+	"github.com/33god/bloodbank/voice/wsdoor"
+	"github.com/coder/websocket"
+	"github.com/google/uuid"
+)
+
+// Options configure a [Door]. Desk is required.
+type Options struct {
+	Desk   *voice.Desk
+	Guard  wsdoor.Guard
+	Limits wsdoor.Limits
+	// Idle is how long a client may send nothing, not even a KeepAlive; 0 is 30 s.
+	Idle   time.Duration
+	Logger *slog.Logger // nil logs nothing
+}
+
+// Door serves the WebSocket. It is an [http.Handler] for the path /v1/listen.
+type Door struct {
+	o       Options
+	clients sync.WaitGroup
+}
+
+// New makes a door. Its clients are let go when the desk closes; call [Door.Wait] then.
+func New(o Options) *Door {
+	if o.Idle == 0 {
+		o.Idle = 30 * time.Second
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Door{o: o}
+}
+
+// Wait waits for the clients to be gone.
+func (d *Door) Wait() { d.clients.Wait() }
+
+// ServeHTTP serves one client until its session is over.
+func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if err := d.o.Guard.CheckSocket(r); err != nil {
+		wsdoor.Refuse(w, err)
+		return
+	}
+	p, invalid := parseParams(r.URL.Query(), d.o.Desk.Recogniser().Features())
+	ticket, err := d.o.Desk.Admit(r.Context(), uuid.Nil)
+	if err != nil {
+		wsdoor.Refuse(w, err)
+		return
+	}
+	defer ticket.Return()
+	d.clients.Add(1)
+	defer d.clients.Done()
+	id, err := uuid.NewV7()
+	if err != nil {
+		wsdoor.Refuse(w, err)
+		return
+	}
+	w.Header().Set("Dg-Request-Id", id.String()) // where Deepgram's SDKs look for it
+	// The guard has checked the origin, by a wider rule than the library's.
+	ws, err := websocket.Accept(w, r, &websocket.AcceptOptions{InsecureSkipVerify: true, Subprotocols: wsdoor.Subprotocols()})
+	if err != nil {
+		return // answered by Accept
+	}
+	// The session outlives the request: what was heard is published.
+	ctx, cancel := context.WithCancel(context.WithoutCancel(r.Context()))
+	defer cancel()
+	c := &connection{
+		door: d, conn: wsdoor.NewConn(ctx, ws, d.o.Limits), params: p, id: id,
+		log:  d.o.Logger.With("session_id", id.String()),
+		told: make(chan struct{}), behind: make(chan struct{}),
+	}
+	defer c.conn.Wait()
+	defer c.conn.Drop()
+	if invalid != nil {
+		c.turnAway(ctx, invalid)
+		return
+	}
+	c.serve(ctx, ticket)
+}
