@@ -17,6 +17,7 @@ type utterance struct {
 	over       context.CancelFunc
 	looked     chan struct{} // closed: no more interim text comes
 	grown      chan struct{} // a signal that pcm became longer
+	guess      *guess        // of the writer until the utterance is over
 
 	mu  sync.Mutex
 	pcm []int16

@@ -55,7 +55,9 @@ type Segmenter struct {
 	ended   chan *utterance // finished speaking, not yet transcribed
 	freed   chan struct{}   // a signal that waiting audio became less
 	workers sync.WaitGroup
-	looks   sync.WaitGroup // goroutines that make interim text
+	looks   sync.WaitGroup // goroutines that make interim text or guesses
+
+	postRoll time.Duration // of the endpointer
 
 	ends  *audio.Endpointer // used by the writer alone
 	count int
@@ -78,7 +80,7 @@ func NewSegmenter(ctx context.Context, e Engine, settings audio.EndpointSettings
 		return nil, err
 	}
 	s := &Segmenter{
-		engine: e, ends: ends,
+		engine: e, ends: ends, postRoll: settings.PostRoll,
 		results: make(chan Result, 16),
 		// With the usual settings so many short utterances never wait; with others, Write does.
 		ended: make(chan *utterance, MaxWaiting/(100*time.Millisecond)),
@@ -100,6 +102,7 @@ func (s *Segmenter) Write(ctx context.Context, pcm []int16) error {
 		}
 		n := min(len(pcm), sliceSamples)
 		s.ends.Write(pcm[:n], (*listener)(s))
+		s.speculate()
 		pcm = pcm[n:]
 	}
 	return nil
@@ -192,7 +195,7 @@ func (s *Segmenter) seal() {
 func (s *Segmenter) finish(u *utterance) {
 	// An interim text after the final would bring back words that were corrected.
 	<-u.looked
-	t, err := s.engine.Transcribe(s.ctx, u.pcm)
+	t, err := s.outcome(u)
 	defer s.hold(-int64(len(u.pcm)))
 	start, end := audio.Duration(u.start), audio.Duration(u.end)
 	if err != nil {
@@ -234,6 +237,10 @@ func (l *listener) SpeechStart(at int64) {
 
 func (l *listener) SpeechAudio(pcm []int16) {
 	(*Segmenter)(l).hold(int64(len(pcm)))
+	if g := l.open.guess; g != nil {
+		g.drop()
+		l.open.guess = nil
+	}
 	l.open.add(pcm)
 }
 
