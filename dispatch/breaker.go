@@ -52,7 +52,7 @@ func (l *loop) sendProbe(ctx context.Context) {
 		return
 	}
 	i := l.retries.leastProbed()
-	if (i < 0 || l.retries.waiting[i].probes > 0) && !l.cornered() {
+	if (i < 0 || l.retries.waiting[i].probes > 0) && !l.cornered(0) {
 		select {
 		case batch := <-l.in:
 			l.admit(ctx, batch)
@@ -111,7 +111,7 @@ func (l *loop) fail(ctx context.Context, m *message, err error) {
 // message while the bus is down, unless there is no other way out.
 func (l *loop) busAtFault(ctx context.Context, m *message) bool {
 	others := l.open() || l.lone != nil && l.lone != m
-	if others && !l.cornered() && !l.alone(m) {
+	if others && !l.cornered(1) && !l.alone(m) {
 		return true
 	}
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
@@ -125,8 +125,10 @@ func (l *loop) busAtFault(ctx context.Context, m *message) bool {
 
 // cornered reports whether there is no room left for new messages to try the bus
 // with, beyond what is kept for that. Then, if everything that could be sent is
-// poison and all else waits behind it, it must become dead letters.
-func (l *loop) cornered() bool { return l.waiting() >= 2*l.d.o.MaxParked }
+// poison and all else waits behind it, it must become dead letters. A message that
+// has just failed is one more: it was there when the room for its probe was judged,
+// and both must judge alike, or nothing is read and nothing is counted for ever.
+func (l *loop) cornered(more int) bool { return l.waiting()+more >= 2*l.d.o.MaxParked }
 
 // alone reports whether m is all there is to try the bus with, because everything
 // else in the log waits behind it. Then, too, it must become a dead letter, or its

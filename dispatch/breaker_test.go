@@ -188,3 +188,23 @@ func TestMaxAttempts(t *testing.T) {
 		})
 	}
 }
+
+// With poison at the head of a key and beside it the way out is found, however
+// many wait: by new messages, or where there is no room for them by counting.
+func TestPoisonInAFullWaitingRoom(t *testing.T) {
+	t.Parallel()
+	for behind := range 12 {
+		run(t, func(r *rig) { r.change = func(o *Options) { o.MaxParked, o.MaxAttempts = 5, 3 } }, func(r *rig) {
+			r.must(r.d.Stop(r.ctx))
+			r.poison("a", lose)
+			r.accept(keys(behind, "a")...)
+			r.poison("", lose)
+			r.restart() // they come at once
+			for range 10 {
+				r.accept("", "")
+				r.pass(31 * time.Second)
+			}
+			r.settled(2)
+		})
+	}
+}

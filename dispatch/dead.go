@@ -16,7 +16,7 @@ import (
 )
 
 // DeadLetter is an event that a target will not take, with the reason. It stays
-// until it is redriven or discarded.
+// until it is discarded, or redriven and safe with its target.
 type DeadLetter struct {
 	// Number names the dead letter, from 1; numbers rise with time.
 	Number    uint64              `json:"number"`
@@ -33,11 +33,19 @@ type DeadLetter struct {
 	// is no event.
 	Attempts int       `json:"attempts"`
 	At       time.Time `json:"at"`
+	// ConfirmedAt is set once it was sent again and its target has taken it. It is
+	// closed when the target can no longer lose it, which is not written down: a
+	// crash before that leaves it open as it was. Until then it is neither sent nor
+	// discarded.
+	ConfirmedAt time.Time `json:"confirmed_at,omitzero"`
 	// Event is the wire form, byte for byte; Raw holds it instead where it is not
 	// JSON. Both are empty in lists.
 	Event json.RawMessage `json:"event,omitempty"`
 	Raw   []byte          `json:"raw,omitempty"`
 }
+
+// delivered reports whether it only waits to be closed.
+func (l DeadLetter) delivered() bool { return !l.ConfirmedAt.IsZero() }
 
 func (l DeadLetter) place() place { return place{l.Target, l.Sequence} }
 
@@ -46,7 +54,8 @@ func (l DeadLetter) place() place { return place{l.Target, l.Sequence} }
 // closes it, with "discarded" where nobody took it.
 //
 // Law: what was discarded is never sent, also not after a crash; its closing
-// record stays until the target's position is past it.
+// record stays until the target's position is past it. What was redriven is closed
+// only when its target can no longer lose it, as its record may be the last one.
 type DeadLetters struct {
 	log *wal.Log
 	now func() time.Time
@@ -156,7 +165,7 @@ func (d *DeadLetters) Get(number uint64) (DeadLetter, error) {
 		return letter, nil
 	}
 	whole := entry.whole()
-	whole.Number, whole.Event = number, entry.Event
+	whole.Number, whole.Event, whole.ConfirmedAt = number, entry.Event, letter.ConfirmedAt
 	return whole, nil
 }
 
@@ -187,18 +196,6 @@ func (d *DeadLetters) add(ctx context.Context, target string, m *message, reason
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.addLocked(letter)
-	return nil
-}
-
-// close ends a dead letter that its target has taken after all.
-func (d *DeadLetters) close(ctx context.Context, number uint64) error {
-	if _, err := d.append(ctx, deadRecord{Closed: number}, nil); err != nil {
-		return bloodbank.Errorf(bloodbank.CodeUnavailable, "dead letter %d was delivered, but that cannot be written down: %w", number, err)
-	}
-	d.mu.Lock()
-	d.closeLocked(number)
-	d.mu.Unlock()
-	d.trim(ctx)
 	return nil
 }
 

@@ -34,7 +34,7 @@ type DiscardReport struct {
 	Matched int
 	// Outcomes are those that were discarded, or in a dry run would be, oldest in
 	// the log first. Err is nil for a discarded one, CodeConflict for one that is
-	// being sent at this moment.
+	// being sent at this moment, or was named and has been delivered.
 	Outcomes []Outcome
 	// Left is how many of the chosen stay: those over the limit and those with an
 	// error.

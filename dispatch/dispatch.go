@@ -81,7 +81,7 @@ type Dispatcher struct {
 	progress  progress
 	results   []result
 	redrives  []*message
-	redriving map[uint64]struct{} // the dead letters that are being sent again
+	redriving map[uint64]struct{} // the dead letters that are being sent again, or not closed yet
 	fault     fault
 	broken    error // why the log cannot be read at the moment
 }
@@ -185,7 +185,7 @@ func (d *Dispatcher) Start(ctx context.Context) error {
 	return nil
 }
 
-// leave gives back the dead letters that were to be sent.
+// leave gives back the dead letters that were to be sent or closed.
 func (d *Dispatcher) leave() {
 	d.o.Dead.unserve(d)
 	d.mu.Lock()
@@ -256,7 +256,8 @@ type Status struct {
 	Safe     uint64 `json:"safe"`
 	// Lag counts accepted events that are not yet confirmed or dead.
 	Lag uint64 `json:"lag"`
-	// Dead counts the target's open dead letters.
+	// Dead counts the target's open dead letters, also those that were delivered and
+	// are not closed yet.
 	Dead int `json:"dead"`
 	// Fault is the last failure while the bus is not taking messages.
 	Fault string `json:"fault,omitempty"`

@@ -398,3 +398,21 @@ func TestClosedLog(t *testing.T) {
 		r.require(bloodbank.CodeOf(err) == bloodbank.CodeUnavailable, "%v", err)
 	})
 }
+
+// A stop fails whatever waits for the bus. Nothing that comes behind it goes then,
+// or a key would be out of order.
+func TestStopInTheMiddleOfABatch(t *testing.T) {
+	t.Parallel()
+	for _, ordered := range []bool{false, true} {
+		run(t, func(r *rig) { r.broker.ordered = ordered; r.broker.script = []action{block} }, func(r *rig) {
+			e := r.accept("", "k", "k", "")
+			r.broker.set(func(b *broker) { b.script = []action{confirm, block} })
+			r.restart() // now they come at once
+			r.require(r.broker.sent(e[1].id) == 1, "it does not block")
+			before := r.broker.count()
+			r.restart()
+			r.require(len(r.broker.order) == 4 && r.broker.count() == before+3, "%d were sent", r.broker.count()-before)
+			r.settled(0)
+		})
+	}
+}

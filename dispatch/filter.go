@@ -44,7 +44,8 @@ func (d *DeadLetters) List(after uint64, limit int) []DeadLetter {
 
 // Find returns up to limit open dead letters (all with a limit below 1) that the
 // filter chooses and whose number is above after, oldest first, without their
-// events.
+// events. Those that were delivered and wait to be closed are among them; see
+// DeadLetter.ConfirmedAt.
 func (d *DeadLetters) Find(f Filter, after uint64, limit int) []DeadLetter {
 	list := d.choose(f)
 	list = slices.DeleteFunc(list, func(l DeadLetter) bool { return l.Number <= after })
@@ -77,9 +78,13 @@ func (d *DeadLetters) choose(f Filter) []DeadLetter {
 	return list
 }
 
-// inOrder is choose in the order of the log, in which they are sent again.
+// inOrder is choose in the order of the log, in which they are sent again. Those
+// that were delivered are left out, unless they are named.
 func (d *DeadLetters) inOrder(f Filter) []DeadLetter {
 	list := d.choose(f)
+	if f.Numbers == nil {
+		list = slices.DeleteFunc(list, DeadLetter.delivered)
+	}
 	slices.SortFunc(list, func(a, b DeadLetter) int { return markOf(a).compare(markOf(b)) })
 	return list
 }

@@ -89,7 +89,7 @@ func (f *fleet) redriveAll() {
 	f.must(err)
 	open := make(map[uint64]bool)
 	for _, letter := range f.dead.List(0, 0) {
-		open[letter.Number] = true
+		open[letter.Number] = !letter.delivered()
 	}
 	for _, o := range report.Outcomes {
 		f.require(open[o.DeadLetter.Number] == (o.Err != nil), "redriven: %+v, listed: %v", o, open[o.DeadLetter.Number])
@@ -124,33 +124,76 @@ func (f *fleet) discardOne(seed uint64) {
 func TestRandomTargets(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
-		steps := rapid.SliceOfN(rapid.Custom(drawFleetStep), 1, 30).Draw(rt, "steps")
-		delays := rapid.SliceOfN(rapid.SampledFrom([]time.Duration{0, 3 * time.Second}), 3, 3).Draw(rt, "safe delays")
-		ordered := rapid.SliceOfN(rapid.Bool(), 3, 3).Draw(rt, "ordered")
-		err := inFleet(t, func(f *fleet) {
-			f.add("things", Rule{Types: []string{"demo.thing.*"}}, nil)
-			f.add("a", Rule{Match: func(e *bloodbank.Envelope) bool { return e.OrderingKey == "a" }}, nil)
-			for i, l := range f.legs {
-				l.broker.safeDelay, l.broker.ordered = delays[i], ordered[i]
-			}
-			f.start()
-			for i, s := range steps {
-				s.run(f)
-				func() {
-					defer func() {
-						if v := recover(); v != nil {
-							panic(failure{fmt.Errorf("after step %d (%s %d): %v", i+1, s.Do, s.Leg, v)})
-						}
-					}()
-					f.check()
-				}()
-			}
-			f.comeRight()
-		})
-		if err != nil {
+		p := fleetPlan{
+			Steps:   rapid.SliceOfN(rapid.Custom(drawFleetStep), 1, 30).Draw(rt, "steps"),
+			Delays:  rapid.SliceOfN(rapid.SampledFrom([]time.Duration{0, 3 * time.Second}), 3, 3).Draw(rt, "safe delays"),
+			Ordered: rapid.SliceOfN(rapid.Bool(), 3, 3).Draw(rt, "ordered"),
+		}
+		if err := inFleet(t, p.run); err != nil {
 			rt.Fatal(err)
 		}
 	})
+}
+
+// Plans that failed once.
+func TestFixedTargets(t *testing.T) {
+	t.Parallel()
+	poison := fleetStep{Do: "poison", Leg: 2, Type: typeOther, Keys: []string{"a"}, Acts: []action{lose}}
+	for name, p := range map[string]fleetPlan{
+		"poison at the head of the only key": {Steps: []fleetStep{
+			{Do: "accept", Type: typeThing, Keys: []string{"a", "", "a"}},
+			{Do: "down", Leg: 2},
+			{Do: "poison", Leg: 2, Type: typeOther, Keys: []string{"a"}, Acts: []action{happened}},
+			{Do: "accept", Type: typeOther, Keys: []string{"", "a", "", "b", ""}},
+			{Do: "odd"},
+		}},
+		"several in a row": {Steps: []fleetStep{poison, poison, poison, poison}},
+		"a stop in the middle of a batch": {Steps: []fleetStep{
+			{Do: "poison", Type: typeThing, Keys: []string{"a"}, Acts: []action{reject}},
+			{Do: "script", Acts: []action{reject, block, confirm, silent, refuse, block}},
+			{Do: "accept", Type: typeOther, Keys: []string{"", "a", "", "", "", "", "b", "b", "", "", "a"}},
+			{Do: "accept", Type: typeThing, Keys: []string{"b", ""}},
+			{Do: "leave out"},
+			{Do: "leave out", Leg: 2},
+			{Do: "restart"},
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p.Delays, p.Ordered = []time.Duration{3 * time.Second, 0, 0}, []bool{true, true, true}
+			if err := inFleet(t, p.run); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}
+
+// fleetPlan is a run with the main bus, a target of a type and a target of a key.
+type fleetPlan struct {
+	Steps   []fleetStep
+	Delays  []time.Duration // the safe delay of each
+	Ordered []bool
+}
+
+func (p fleetPlan) run(f *fleet) {
+	f.add("things", Rule{Types: []string{"demo.thing.*"}}, nil)
+	f.add("a", Rule{Match: func(e *bloodbank.Envelope) bool { return e.OrderingKey == "a" }}, nil)
+	for i, l := range f.legs {
+		l.broker.safeDelay, l.broker.ordered = p.Delays[i], p.Ordered[i]
+	}
+	f.start()
+	for i, s := range p.Steps {
+		s.run(f)
+		func() {
+			defer func() {
+				if v := recover(); v != nil {
+					panic(failure{fmt.Errorf("after step %d (%s %d): %v", i+1, s.Do, s.Leg, v)})
+				}
+			}()
+			f.check()
+		}()
+	}
+	f.comeRight()
 }
 
 // comeRight mends the world and requires that all is settled in the end.
@@ -161,7 +204,7 @@ func (f *fleet) comeRight() {
 		l.off = false
 	}
 	f.start()
-	for range 40 {
+	for round := 0; round < leastRounds || round < mostRounds && !f.quiet(); round++ {
 		f.acceptTyped(typeThing, "", "a", "")
 		f.pass(31 * time.Second)
 	}
@@ -173,4 +216,10 @@ func (f *fleet) comeRight() {
 	for _, h := range f.keep.Holds() {
 		f.require(h.Position == uint64(len(f.events)) && h.Configured, "%+v of %d", h, len(f.events))
 	}
+}
+
+func (f *fleet) quiet() bool {
+	quiet := true
+	f.each(func(l *leg) { quiet = quiet && l.d.Status().quiet() })
+	return quiet
 }

@@ -23,6 +23,7 @@ type loop struct {
 	parked   int        // messages that wait in lines
 	retries  retryQueue // failed ones
 	unburied retryQueue // dead ones that could not be written down yet
+	resent   []resent   // redriven ones that the bus can still lose, sorted by due time
 
 	probe *message // with the breaker open: the one attempt under way
 	lone  *message // the only one that failed since the last success
@@ -179,8 +180,12 @@ func (l *loop) forget(m *message) {
 	}
 }
 
-// send makes one attempt. Its outcome comes through deliver, or at once.
+// send makes one attempt. Its outcome comes through deliver, or at once. Once ctx is
+// over nothing is sent: the bus may have given up one of the same key because of it.
 func (l *loop) send(ctx context.Context, m *message) {
+	if ctx.Err() != nil {
+		return
+	}
 	if m.refused != "" {
 		l.bury(ctx, m, m.refused)
 		return
@@ -224,7 +229,7 @@ func (l *loop) succeed(ctx context.Context, m *message) {
 	l.lone, l.sunk = nil, 0
 	l.closeBreaker()
 	if m.redriven != nil {
-		l.finish(m, l.d.o.Dead.close(ctx, m.redriven.number))
+		l.delivered(ctx, m)
 		return
 	}
 	l.settle(m, nil)
@@ -272,6 +277,7 @@ func (l *loop) sendReady(ctx context.Context) {
 // breaker open that is one at the most.
 func (l *loop) sendDue(ctx context.Context) {
 	now := time.Now()
+	l.closeResent(ctx, now)
 	for _, m := range l.unburied.takeDue(now) {
 		l.bury(ctx, m, m.refused)
 	}
@@ -311,5 +317,6 @@ func (l *loop) untilNext() time.Duration {
 	}
 	consider(l.unburied.nextDue())
 	consider(l.safe.nextDue())
+	consider(l.nextClose())
 	return next
 }

@@ -51,7 +51,7 @@ type RedriveReport struct {
 	// Left is how many of the chosen were not tried.
 	Left int
 	// Next is where to go on; "" when nothing is left to try. After a stop it is
-	// where this call began: what was delivered is closed and not tried again.
+	// where this call began: what was delivered is not chosen again.
 	Next string
 	// Stopped is why it ended early: a bus that is down, or the end of ctx.
 	Stopped error
@@ -61,7 +61,9 @@ type RedriveReport struct {
 // order of the log, one behind the other, and none goes while an earlier chosen
 // one of its key stays; the others go side by side, the oldest first. A target
 // whose bus is down is left alone from then on. It ends with ctx; what is on its
-// way then may still be delivered, and is closed then.
+// way then may still be delivered, and is closed then. What was delivered and is not
+// closed yet, see [Dispatcher.Redrive], is chosen only by its number, and then it is
+// a conflict.
 //
 // The error is CodeInvalid for a bad After; what goes wrong with single dead
 // letters is in the report.
@@ -116,7 +118,7 @@ type redriveRun struct {
 }
 
 func (r *redriveRun) block(l DeadLetter) {
-	if at := (lane{l.Target, l.Key}); l.Key != "" && r.stuck[at] == 0 {
+	if at := (lane{l.Target, l.Key}); l.Key != "" && !l.delivered() && r.stuck[at] == 0 {
 		r.stuck[at] = l.Number
 	}
 }

@@ -3,6 +3,7 @@ package dispatch
 import (
 	"context"
 	"sync/atomic"
+	"time"
 
 	"github.com/33god/bloodbank"
 	"github.com/33god/bloodbank/bus"
@@ -20,12 +21,16 @@ type redrive struct {
 }
 
 // Redrive sends a dead letter of the dispatcher's target again, once, with the
-// same event id, and waits for the bus. On success the dead letter is closed;
-// otherwise it stays. When ctx ends first it may still be delivered, and is closed
-// then. [DeadLetters.Redrive] finds the dispatcher.
+// same event id, and waits for the bus to confirm it. On success the dead letter
+// is closed: at once on a bus whose confirm means fsynced, else after
+// [bus.Features].SafeDelay, until when it stays listed with ConfirmedAt. A crash or a
+// stop before that lists it as it was; to send it again is harmless, as the bus
+// knows its id. Otherwise it stays. When ctx ends first it may still be delivered,
+// and is closed then. [DeadLetters.Redrive] finds the dispatcher.
 //
 // Codes: not_found; invalid for one that is no event or of another target;
-// conflict while it is being sent or discarded already; overloaded when too many
+// conflict while it is being sent or discarded already, or was delivered and is
+// not closed yet; overloaded when too many
 // are; unavailable when the bus does not take it (then it wraps the bus's error,
 // [bus.ErrRejected] for one), is down, or the dispatcher does not run; timeout.
 func (d *Dispatcher) Redrive(ctx context.Context, number uint64) error {
@@ -83,12 +88,17 @@ func (d *Dispatcher) enqueue(m *message) error {
 	return nil
 }
 
-// claim keeps a dead letter from being sent or discarded twice at once.
+// claim keeps a dead letter from being sent or discarded twice at once, or after it
+// was delivered.
 func (d *DeadLetters) claim(number uint64, most int) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if _, open := d.open[number]; !open {
+	letter, open := d.open[number]
+	if !open {
 		return notOpen(number)
+	}
+	if letter.delivered() {
+		return bloodbank.Errorf(bloodbank.CodeConflict, "dead letter %d was delivered at %s; it is closed when the bus can no longer lose it, so there is nothing to do", number, letter.ConfirmedAt.Format(time.RFC3339))
 	}
 	if _, busy := d.busy[number]; busy {
 		return bloodbank.Errorf(bloodbank.CodeConflict, "dead letter %d is being sent already; wait for the outcome", number)
@@ -100,10 +110,12 @@ func (d *DeadLetters) claim(number uint64, most int) error {
 	return nil
 }
 
+// unclaim gives it back, as it was before.
 func (d *DeadLetters) unclaim(number uint64) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	delete(d.busy, number)
+	d.setConfirmedLocked(number, time.Time{})
 }
 
 // serve makes a dispatcher the one that sends the dead letters of its target.
