@@ -26,14 +26,13 @@ type message struct {
 
 // snapshot is upstream's whole state at one moment.
 type snapshot struct {
-	Lines         []line  `json:"lines"`
-	Buffer        string  `json:"buffer_transcription"`
-	Unattributed  string  `json:"buffer_diarization"` // comes before Buffer
-	Lag           float64 `json:"remaining_time_transcription"`
-	Compute       float64 `json:"remaining_time_transcription_processing"`
-	SpeakerLag    float64 `json:"remaining_time_diarization"`
-	modernLag     bool
-	unattributing bool
+	Lines        []line  `json:"lines"`
+	Buffer       string  `json:"buffer_transcription"`
+	Unattributed string  `json:"buffer_diarization"` // comes before Buffer
+	Lag          float64 `json:"remaining_time_transcription"`
+	Compute      float64 `json:"remaining_time_transcription_processing"`
+	SpeakerLag   float64 `json:"remaining_time_diarization"`
+	modernLag    bool
 }
 
 // line is what one speaker said without a pause, or a pause.

@@ -28,7 +28,6 @@ type model struct {
 	speaker                int
 	vocabulary             []string
 	pauseNext              bool
-	openPause              bool
 	deepest                int // tokens that were ever shown
 	tokenwise              bool
 }

@@ -96,3 +96,101 @@ func TestEveryRepeatedWordComesOnce(t *testing.T) {
 		history(t, &model{diarized: rapid.Bool().Draw(t, "diarized"), vocabulary: []string{"yes", "no", "well", "go"}})
 	})
 }
+
+// snap is a modern snapshot with one line for each text; "" is a pause.
+func snap(buffer string, texts ...string) *snapshot {
+	s := &snapshot{Buffer: buffer}
+	for i, text := range texts {
+		at := func(n int) clock { return clock{Duration: time.Duration(n) * 10 * time.Second, set: true} }
+		l := line{Speaker: 1, Text: text, Start: at(i), End: at(i + 1)}
+		if text == "" {
+			l.Speaker = speakerSilence
+		}
+		s.Lines = append(s.Lines, l)
+	}
+	return s
+}
+
+func TestTurnsMakeUtterances(t *testing.T) {
+	t.Parallel()
+	r, e := newReducer(usual()), &ear{t: t}
+	turns := snap("", " good morning", " hello", " how are you")
+	turns.Lines[1].Speaker = 2
+	for range 3 {
+		e.hear(r.take(turns, time.Unix(0, 0)))
+	}
+	turns.Lines[2].Speaker = 2 // too late for what is final
+	turns.Lines[1].Text, turns.Lines[2].Text = " hello how", " are you"
+	e.hear(r.take(turns, time.Unix(0, 0)))
+	e.hear(r.flush(audio.EndStream))
+	var got []string
+	for _, f := range e.finals {
+		got = append(got, f.Speaker+": "+f.Text)
+	}
+	if want := []string{"1: good morning", "2: hello", "2: how", "2: are you"}; !slices.Equal(got, want) {
+		t.Errorf("heard %q, want %q", got, want)
+	}
+}
+
+func TestLongSpeechIsCutAtAComma(t *testing.T) {
+	t.Parallel()
+	r, e := newReducer(usual()), &ear{t: t}
+	long := snap("", " "+strings.Repeat("one two, ", 30)+"three")
+	long.Lines[0].End.Duration = 25 * time.Second
+	for range 3 {
+		e.hear(r.take(long, time.Unix(0, 0)))
+	}
+	if len(e.finals) == 0 || !strings.HasSuffix(e.finals[0].Text, "two,") || e.finals[0].Reason != audio.EndLength {
+		t.Errorf("finals %+v", e.finals)
+	}
+	e.hear(r.flush(audio.EndStream))
+	if len(e.words) != 61 {
+		t.Errorf("%d words, want 61", len(e.words))
+	}
+}
+
+func TestWordsThatUpstreamChangesLateDoNotComeTwice(t *testing.T) {
+	t.Parallel()
+	r, e := newReducer(usual()), &ear{t: t}
+	now := time.Unix(0, 0)
+	e.hear(r.take(snap("", " we meet at ten", "", " and then"), now))
+	e.hear(r.take(snap("", " We met at 10,", "", " and then we"), now))
+	e.hear(r.take(snap("", " We met at ten o'clock.", "", " and then we go"), now))
+	e.hear(r.flush(audio.EndStream))
+	if got, want := strings.Join(e.words, " "), "we meet at ten oclock and then we go"; got != want {
+		t.Errorf("heard %q, want %q", got, want)
+	}
+}
+
+func TestHallucinationThatIsTakenBackEndsEmpty(t *testing.T) {
+	t.Parallel()
+	r, e := newReducer(usual()), &ear{t: t}
+	now := time.Unix(0, 0)
+	e.hear(r.take(snap(" thank you for watching"), now))
+	e.hear(r.take(snap(""), now))
+	if e.opened != 1 || e.settled != 0 {
+		t.Fatalf("%d opened, %d settled", e.opened, e.settled)
+	}
+	e.hear(r.tick(now.Add(5 * time.Second)))
+	if e.settled != 1 || e.finals[0].Text != "" {
+		t.Errorf("finals %+v", e.finals)
+	}
+}
+
+func TestWordsHeardAgainAfterALossAreLeftOut(t *testing.T) {
+	t.Parallel()
+	r, e := newReducer(usual()), &ear{t: t}
+	now := time.Unix(0, 0)
+	for range 3 {
+		e.hear(r.take(snap("", " I see you. Then I"), now))
+	}
+	if r.exact {
+		t.Fatal("the end of a sentence within a line is taken for exact")
+	}
+	r.restart(r.lastEnd)
+	e.hear(r.take(snap("", " you then I go"), now))
+	e.hear(r.flush(audio.EndStream))
+	if got, want := strings.Join(e.words, " "), "i see you then i go"; got != want {
+		t.Errorf("heard %q, want %q", got, want)
+	}
+}

@@ -63,7 +63,25 @@ func (s *stream) attach(from int64, now time.Time) {
 func (s *stream) rewind() int64 {
 	r := s.reducer
 	s.mu.Lock()
+	at, lost := s.seam(), audio.Duration(s.audio.from)
+	s.mu.Unlock()
+	if n := r.before(lost); n > 0 {
+		// Their audio is gone, so they would not be heard again.
+		r.out = r.out[:0]
+		r.final(n, audio.EndLength)
+		s.tell(r.out)
+	}
+	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.from, s.sent, s.lag = at, at, 0
+	r.restart(audio.Duration(at))
+	return at
+}
+
+// seam is where audio is sent again from, with mu held: after the last final, and where
+// that end is a guess, in the pause next to it.
+func (s *stream) seam() int64 {
+	r := s.reducer
 	at := audio.Samples(r.lastEnd)
 	switch {
 	case r.coarse && r.lastEnd > 0:
@@ -72,16 +90,7 @@ func (s *stream) rewind() int64 {
 		const around = audio.SampleRate / 4
 		at = s.audio.quietest(at-around, at+around, false)
 	}
-	at = min(max(at, s.audio.from), s.audio.to)
-	if n := r.before(audio.Duration(at)); n > 0 && at > audio.Samples(r.lastEnd)+audio.SampleRate {
-		// Their audio is gone, so they are not heard again.
-		r.out = r.out[:0]
-		r.final(n, audio.EndLength)
-		defer s.tell(append([]voice.Result(nil), r.out...))
-	}
-	s.from, s.sent, s.lag = at, at, 0
-	r.restart(audio.Duration(at))
-	return at
+	return min(max(at, s.audio.from), s.audio.to)
 }
 
 // reconnect tries until it works. What was said is given up when that takes too long, and
