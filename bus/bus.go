@@ -130,3 +130,15 @@ type Subscriber interface {
 	// Lag is how many messages the group has not acknowledged.
 	Lag(ctx context.Context, group string) (uint64, error)
 }
+
+// ValidGroup reports whether a group may be called that: 1 to 128 letters, digits,
+// dashes and underscores, which every broker takes.
+func ValidGroup(name string) bool {
+	for _, c := range []byte(name) {
+		letter := 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
+		if !letter && c != '_' && c != '-' {
+			return false
+		}
+	}
+	return 0 < len(name) && len(name) <= 128
+}

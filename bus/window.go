@@ -31,7 +31,18 @@ func NewWindow(places int) *Window {
 // Enter waits for the turn and for the room that a message with so many bytes of
 // data needs, and returns the places that it has then. It fails with [ErrClosed]
 // after Shut, or with ctx's error; then it holds neither.
+//
+// Law: once ctx has ended or the window is shut, nobody enters. A select alone
+// would let some in by chance, and those would overtake who was sent away.
 func (w *Window) Enter(ctx context.Context, bytes int) (places int, err error) {
+	if ctx.Err() != nil {
+		return 0, context.Cause(ctx)
+	}
+	select {
+	case <-w.closing:
+		return 0, ErrClosed
+	default:
+	}
 	select {
 	case w.turn <- struct{}{}:
 	case <-ctx.Done():

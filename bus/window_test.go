@@ -83,3 +83,23 @@ func TestWindowGivesBack(t *testing.T) {
 		t.Errorf("%d, %v", n, err)
 	}
 }
+
+// With a context that has ended nobody enters, however much room there is: a
+// message that did would overtake those that were sent away before it.
+func TestWindowIsShutForTheLate(t *testing.T) {
+	t.Parallel()
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	w := bus.NewWindow(8)
+	for i := range 200 {
+		if _, err := w.Enter(over, 0); !errors.Is(err, context.Canceled) {
+			t.Fatalf("try %d with a ctx that is over: %v", i, err)
+		}
+	}
+	w.Shut(t.Context())
+	for i := range 200 {
+		if _, err := w.Enter(t.Context(), 0); !errors.Is(err, bus.ErrClosed) {
+			t.Fatalf("try %d after Shut: %v", i, err)
+		}
+	}
+}

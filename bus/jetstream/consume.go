@@ -19,17 +19,6 @@ const (
 	retryLimit = 5 * time.Second
 )
 
-// validGroup says whether a durable consumer may be called that.
-func validGroup(name string) bool {
-	for _, c := range []byte(name) {
-		letter := 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
-		if !letter && c != '_' && c != '-' {
-			return false
-		}
-	}
-	return 0 < len(name) && len(name) <= 128
-}
-
 // Consume hands the group's messages to handle; see bus.Subscriber.
 //
 // After an error of handle the same batch is handed out again, here, and not
@@ -40,7 +29,7 @@ func validGroup(name string) bool {
 // signs of life for it, and loses the batch to another process only when it is
 // cut off from the servers for that long.
 func (b *Bus) Consume(ctx context.Context, c bus.Consumer, handle func(context.Context, []bus.Delivery) error) error {
-	if !validGroup(c.Group) {
+	if !bus.ValidGroup(c.Group) {
 		return fmt.Errorf("jetstream: invalid group %q: use 1 to 128 letters, digits, _ and -", c.Group)
 	}
 	if c.MaxBatch <= 0 {

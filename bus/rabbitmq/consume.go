@@ -38,7 +38,7 @@ var (
 // that batch again. Consumer.AckWait plays no part: the broker knows by the
 // connection who is alive.
 func (b *Bus) Consume(ctx context.Context, c bus.Consumer, handle func(context.Context, []bus.Delivery) error) error {
-	if !groupName.MatchString(c.Group) {
+	if !bus.ValidGroup(c.Group) {
 		return fmt.Errorf("rabbitmq: invalid group %q: use letters, digits, _ and -", c.Group)
 	}
 	if c.MaxBatch <= 0 {

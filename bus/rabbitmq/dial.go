@@ -69,7 +69,7 @@ func (d *dialer) vague(err error) bool {
 	case d.uri.Scheme != "amqps":
 		return false
 	case errors.As(err, &said):
-		return !said.Server && said.Code != amqp.AccessRefused && !remoteAlert.MatchString(said.Reason) && !alien.MatchString(said.Reason)
+		return !said.Server && said.Code != amqp.AccessRefused && !remoteAlert(said.Reason) && !alien(said.Reason)
 	}
 	return errors.Is(err, net.ErrClosed) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }

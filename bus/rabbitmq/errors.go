@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
-	"regexp"
 	"strconv"
 	"strings"
 
@@ -34,13 +33,12 @@ var (
 )
 
 // alien is what the library says of bytes that are not AMQP 0-9-1.
-var alien = regexp.MustCompile(`frame could not be parsed|frame size exceeds negotiated frame_max`)
+func alien(reason string) bool {
+	return strings.Contains(reason, "frame could not be parsed") || strings.Contains(reason, "frame size exceeds negotiated frame_max")
+}
 
 // remoteAlert is a TLS alert of the other side, as the library hands it on.
-var remoteAlert = regexp.MustCompile(`remote error: tls:`)
-
-// tooLarge is how the broker refuses a message for its size.
-var tooLarge = regexp.MustCompile(`message size \d+ is larger than (?:configured )?max size (\d+)`)
+func remoteAlert(reason string) bool { return strings.Contains(reason, "remote error: tls:") }
 
 // refusal is an error with words of our own that is ErrRefused.
 type refusal struct {
@@ -112,10 +110,10 @@ func (d *dialer) explainDial(err error) error {
 // login.
 func (d *dialer) explainLogin(err error, said *amqp.Error, user string, silent bool) error {
 	switch {
-	case !said.Server && remoteAlert.MatchString(said.Reason):
+	case !said.Server && remoteAlert(said.Reason):
 		// With TLS 1.3 the verdict on a client's certificate comes after the handshake.
 		return refused(err, "%s refuses the TLS of this client, which may lack a certificate; set %s", d.place, certSetting)
-	case !said.Server && alien.MatchString(said.Reason):
+	case !said.Server && alien(said.Reason):
 		return refused(err, "%s does not speak AMQP 0-9-1, so it is no RabbitMQ; check host and port (usually 5672) in %s", d.place, urlSetting)
 	case said.Code == amqp.AccessRefused && !said.Server && !silent:
 		return d.noLogin(errors.New("no answer in time"))
@@ -191,7 +189,7 @@ func (o Options) explainClose(err *amqp.Error) error {
 	switch {
 	case err == nil:
 		return fmt.Errorf("rabbitmq: connection closed before the confirm; the message may be stored, send it again with the same id")
-	case tooLarge.MatchString(err.Reason):
+	case sizeLimit(err.Reason) > 0:
 		return &sizeError{limit: sizeLimit(err.Reason), cause: err}
 	case err.Code == amqp.AccessRefused:
 		return o.explainWrite(err)
@@ -217,8 +215,18 @@ func (e *sizeError) Error() string {
 
 func (e *sizeError) Unwrap() error { return e.cause }
 
+// sizeLimit reads the limit out of how the broker refuses a message for its size;
+// 0 where the reason is another one.
 func sizeLimit(reason string) int {
-	n, err := strconv.Atoi(tooLarge.FindStringSubmatch(reason)[1])
+	_, after, found := strings.Cut(reason, "message size ")
+	_, limit, larger := strings.Cut(after, "max size ")
+	if !found || !larger {
+		return 0
+	}
+	if end := strings.IndexFunc(limit, func(r rune) bool { return r < '0' || r > '9' }); end >= 0 {
+		limit = limit[:end]
+	}
+	n, err := strconv.Atoi(limit)
 	if err != nil {
 		return 0
 	}

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/33god/bloodbank/bus"
 )
 
 // Queue types of Options.QueueType.
@@ -134,7 +136,7 @@ func (o Options) validate() error {
 	refuse(len(o.QueuePrefix) > 127, "QueuePrefix has %d bytes; use at most 127", len(o.QueuePrefix))
 	refuse(o.QueueType != Quorum && o.QueueType != Classic, "QueueType is %q; use %s or %s", o.QueueType, Quorum, Classic)
 	for _, g := range o.Groups {
-		refuse(!groupName.MatchString(g), "invalid group %q in Groups: use letters, digits, _ and -", g)
+		refuse(!bus.ValidGroup(g), "invalid group %q in Groups: use letters, digits, _ and -", g)
 	}
 	refuse(o.Window < 1 || o.Window > math.MaxUint16, "Window is %d; use 1 to %d", o.Window, math.MaxUint16)
 	refuse(o.Prefetch < 1 || o.Prefetch > math.MaxUint16, "Prefetch is %d; use 1 to %d", o.Prefetch, math.MaxUint16)

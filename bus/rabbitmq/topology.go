@@ -3,15 +3,11 @@ package rabbitmq
 import (
 	"context"
 	"errors"
-	"regexp"
 	"strconv"
 	"strings"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 )
-
-// groupName is what a group may be called.
-var groupName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,128}$`)
 
 // declare makes the exchange and the groups' queues, or finds them there as they
 // must be. A user who may not configure anything can still use what is there.
