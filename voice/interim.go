@@ -58,6 +58,9 @@ func (s *Segmenter) look(u *utterance) {
 	s.send(Started{Utterance: u.number, At: audio.Duration(u.start)})
 	s.follow(u)
 	<-u.ctx.Done()
+	if s.ctx.Err() != nil {
+		return // aborted: nobody may have said yet how the utterance ended
+	}
 	if u.why != "" {
 		s.send(Ended{Utterance: u.number, At: audio.Duration(u.end)})
 	}
