@@ -157,10 +157,17 @@ func TestFixedTargets(t *testing.T) {
 			{Do: "leave out", Leg: 2},
 			{Do: "restart"},
 		}},
+		"a log that is younger than a cursor": {Ordered: make([]bool, 3), Delays: make([]time.Duration, 3), Steps: []fleetStep{
+			{Do: "accept", Type: typeThing, Keys: keys(70, "a")},
+			{Do: "down", Leg: 1},
+			{Do: "power cut"},
+		}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			p.Delays, p.Ordered = []time.Duration{3 * time.Second, 0, 0}, []bool{true, true, true}
+			if p.Ordered == nil {
+				p.Delays, p.Ordered = []time.Duration{3 * time.Second, 0, 0}, []bool{true, true, true}
+			}
 			if err := inFleet(t, p.run); err != nil {
 				t.Fatal(err)
 			}
