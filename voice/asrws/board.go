@@ -59,6 +59,8 @@ func (b *board) settle(u voice.Update, err string) {
 	if u.Final != nil {
 		l.Speaker = b.speaker(u.Final.Speaker)
 		l.Language, _, _ = strings.Cut(u.Final.Language, "-")
+	}
+	if !u.Event.IsZero() {
 		l.EventID = u.Event.String()
 	}
 	b.lines = append(b.lines, l)

@@ -101,19 +101,22 @@ func (c *connection) open(ctx context.Context) (err error) {
 	return err
 }
 
-// refuse tells the client why there is no session for it, in upstream's way.
+// refuse tells the client why there is no session for it, in upstream's way. It takes no
+// place while the client reads that.
 func (c *connection) refuse(ctx context.Context, err error) {
+	c.ticket.Return()
 	if c.params.legacy { // it knows no messages with a type but the last
 		c.write(ctx, c.shape.message((&board{fatal: err.Error()}).state(voice.Progress{})))
 	} else {
 		c.write(ctx, failure{Type: "error", Error: err.Error()})
 	}
 	switch code := bloodbank.CodeOf(err); {
+	case code == bloodbank.CodeUnavailable, errors.Is(err, voice.ErrBusy),
+		code == bloodbank.CodeConflict && c.params.token != "": // the one before has not let go yet
+		_ = c.conn.Close(websocket.StatusTryAgainLater, "try again later")
 	case code == bloodbank.CodeForbidden, code == bloodbank.CodeNotFound, code == bloodbank.CodeConflict,
 		code == bloodbank.CodeInvalid, errors.Is(err, voice.ErrLanguage):
 		_ = c.conn.Close(closeInvalid, "invalid session parameters")
-	case code == bloodbank.CodeUnavailable, errors.Is(err, voice.ErrBusy):
-		_ = c.conn.Close(websocket.StatusTryAgainLater, "try again later")
 	default:
 		c.log.Error("voice session not opened", "error", err)
 		_ = c.conn.Close(websocket.StatusInternalError, "session not opened")

@@ -53,7 +53,8 @@ type extras struct {
 	FinishedMS int64 `json:"finished_ms,omitempty"`
 	// Utterance is the last one whose outcome is in this state: the parameter after.
 	Utterance int `json:"last_utterance,omitempty"`
-	Dropped   int `json:"lines_dropped,omitempty"` // lines that went to make room
+	// Dropped are the lines that this connection was told and that went to make room.
+	Dropped int `json:"lines_dropped,omitempty"`
 }
 
 // snapshot is the first state of mode diff.

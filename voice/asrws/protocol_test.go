@@ -126,7 +126,8 @@ func TestInterimText(t *testing.T) {
 func TestBadParameters(t *testing.T) {
 	t.Parallel()
 	s, _, l := serve(t, setup{})
-	for _, query := range []string{"?session_id=123", "?session_id={0198c0de-0000-7000-8000-000000000001}", "?source=phone", "?language=xx", "?target=" + strings.Repeat("x", 300)} {
+	for _, query := range []string{"?session_id=123", "?session_id={0198c0de-0000-7000-8000-000000000001}", "?source=phone", "?language=xx", "?target=" + strings.Repeat("x", 300),
+		"?endpoint_ms=soon", "?max_utterance_ms=1", "?after=1", "?compat=1", "?mode=" + strings.Repeat("x", 300), "?resume_token=x"} {
 		c := dial(t, s, query)
 		if _, m := c.read(); m["type"] != "error" || m["error"] == "" || len(m) != 2 {
 			t.Errorf("%s: %v", query, m)

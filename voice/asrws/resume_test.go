@@ -1,6 +1,7 @@
 package asrws_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"net/http"
@@ -170,6 +171,49 @@ func TestHalfOpenConnectionIsTakenOver(t *testing.T) {
 	if code := websocket.CloseStatus(err); code != 4409 {
 		t.Errorf("the old connection: %v", err)
 	}
+}
+
+// While the recogniser is so far behind that the old connection cannot let go, who comes
+// back is told to try again; and then goes on without a gap.
+func TestTakingOverWaitsForTheRecogniser(t *testing.T) {
+	t.Parallel()
+	finals := numbered(8)
+	hold := make(chan struct{})
+	s, desk, l := serve(t, setup{Grace: time.Minute, Recogniser: scripted(recognisertest.Script{Finals: finals, Hold: hold})})
+	// More than may wait, in utterances of 9 s: when the lag is 30 s, the next bytes wait.
+	speech := said(0, 0)
+	for range finals {
+		speech = append(speech, bytes.Repeat(syllable(), 22)...)
+		speech = append(speech, make([]byte, 32_000)...)
+	}
+	old := dial(t, s, "")
+	config, _ := old.greeted()
+	old.send(speech)
+	deadline := time.After(patience)
+	for lag, same := 0.0, 0; lag < 30 || same < 20; same++ {
+		select {
+		case <-deadline:
+			t.Fatalf("lag %g", lag)
+		case <-time.After(20 * time.Millisecond):
+		}
+		if now := desk.Status().Lag; now != lag {
+			lag, same = now, 0
+		}
+	}
+	c := dial(t, s, back(config, ""))
+	if raw, m := c.read(); m["type"] != "error" || !strings.Contains(raw, "try again") {
+		t.Fatalf("first message %s", raw)
+	}
+	if _, _, err := c.conn.Read(c.ctx); websocket.CloseStatus(err) != websocket.StatusTryAgainLater {
+		t.Errorf("closed: %v", err)
+	}
+	close(hold)
+	c = dial(t, s, back(config, ""))
+	config, _ = c.greeted()
+	c.send(speech[int(config["received_bytes"].(float64)):])
+	c.send(nil)
+	c.rest()
+	l.words(t, finals)
 }
 
 // Who comes back for a session that is over gets what was missed, and the end.
