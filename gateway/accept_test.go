@@ -188,38 +188,63 @@ func TestLogErrors(t *testing.T) {
 	}
 }
 
-// A caller waits for another one that is writing the same id, and takes over
-// when that one fails.
+// A caller waits for another one that is writing the same id. That one keeps the id
+// until the log has answered, even when it gives up before: else the log would have
+// the event twice.
 func TestWaitingForAnotherWriter(t *testing.T) {
 	t.Parallel()
 	g, log := setup(t, nil)
 	log.hold, log.entered = make(chan struct{}), make(chan struct{}, 2)
 	id := oldID(1)
 	writing, stop := context.WithCancel(t.Context())
-	first, second := make(chan error, 1), make(chan error, 1)
-	go func() { _, err := g.Accept(writing, demo(id)); first <- err }()
+	type answer struct {
+		receipt bloodbank.Receipt
+		err     error
+	}
+	first, second := make(chan answer, 1), make(chan answer, 1)
+	go func() { r, err := g.Accept(writing, demo(id)); first <- answer{r, err} }()
 	<-log.entered
 
 	impatient, leave := context.WithCancel(t.Context())
 	leave()
-	_, err := g.AcceptAll(t.Context(), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, _, err = g.recent.claim(impatient, id)
+	_, _, err := g.recent.claim(impatient, id)
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
-	go func() { _, err := g.Accept(t.Context(), demo(id)); second <- err }()
 	stop()
-	refused(t, <-first, bloodbank.CodeTimeout)
-	<-log.entered // the second one writes now
+	go func() { r, err := g.Accept(t.Context(), demo(id)); second <- answer{r, err} }()
 	log.hold <- struct{}{}
-	if err := <-second; err != nil {
-		t.Error(err)
+	if a := <-first; a.err != nil || a.receipt.Duplicate {
+		t.Errorf("the first: %+v", a)
 	}
-	if log.count() != 1 {
-		t.Errorf("%d records", log.count())
+	if a := <-second; a.err != nil || !a.receipt.Duplicate || a.receipt.Sequence != 1 {
+		t.Errorf("the second: %+v", a)
+	}
+	if log.count() != 1 || len(log.entered) != 0 {
+		t.Errorf("%d records, %d more appends", log.count(), len(log.entered))
+	}
+}
+
+// Who waits for another writer takes over when that one fails.
+func TestTakingOverFromAnotherWriter(t *testing.T) {
+	t.Parallel()
+	g, log := setup(t, nil)
+	log.hold, log.entered = make(chan struct{}), make(chan struct{}, 2)
+	id := oldID(1)
+	first, second := make(chan error, 1), make(chan error, 1)
+	go func() { _, err := g.Accept(t.Context(), demo(id)); first <- err }()
+	<-log.entered
+	go func() { _, err := g.Accept(t.Context(), demo(id)); second <- err }()
+	log.fail(errors.New("the disk is gone"))
+	log.hold <- struct{}{}
+	if err := <-first; err == nil {
+		t.Error("the first one worked")
+	}
+	<-log.entered // the second one writes now
+	log.fail(nil)
+	log.hold <- struct{}{}
+	if err := <-second; err != nil || log.count() != 1 {
+		t.Errorf("got %v; %d records", err, log.count())
 	}
 }
 

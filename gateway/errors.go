@@ -26,7 +26,7 @@ func logError(err error, n int) error {
 	case errors.Is(err, wal.ErrClosed):
 		return bloodbank.Errorf(bloodbank.CodeUnavailable, "the server is stopping and nothing was accepted; send again in a moment: %w", err)
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
-		return bloodbank.Errorf(bloodbank.CodeTimeout, "the caller gave up while the event was being written; it may still be accepted. Send it again with the same event_id: %w", err)
+		return bloodbank.Errorf(bloodbank.CodeTimeout, "the write-ahead log did not answer in time; the event may still be accepted. Send it again with the same event_id: %w", err)
 	default:
 		return bloodbank.Errorf(bloodbank.CodeUnavailable, "cannot write to the write-ahead log, so nothing was acknowledged. Send again with the same event_id: %w", err)
 	}

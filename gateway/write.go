@@ -3,18 +3,29 @@ package gateway
 import (
 	"context"
 	"slices"
+	"time"
 
 	"github.com/33god/bloodbank"
 )
 
+// appendTimeout is when an append that hangs is given up. Then nobody knows whether
+// it happened.
+const appendTimeout = 30 * time.Second
+
 // write reserves the ids, appends what is new and releases them.
+//
+// Law: who has reserved an id holds it until the log has answered, whoever still
+// waits for the receipt. A client that gives up early and sends again so meets its
+// first attempt, and not a log that gets the event twice.
 func (g *Gateway) write(ctx context.Context, pending []pendingEvent) ([]bloodbank.Receipt, error) {
 	receipts := make([]bloodbank.Receipt, len(pending))
 	fresh, err := g.reserve(ctx, pending, receipts)
 	if err != nil {
 		return nil, err
 	}
-	first, err := g.append(ctx, pending, fresh)
+	writing, cancel := context.WithTimeout(context.WithoutCancel(ctx), appendTimeout)
+	defer cancel()
+	first, err := g.append(writing, pending, fresh)
 	if err != nil {
 		g.abandon(pending, fresh)
 		return nil, err
