@@ -1,6 +1,10 @@
 package whisperlive
 
-import "github.com/33god/bloodbank/voice/audio"
+import (
+	"encoding/binary"
+
+	"github.com/33god/bloodbank/voice/audio"
+)
 
 // keep holds the audio that may have to be sent again: from the end of the last final on.
 // Positions count samples from the start of the stream.
@@ -8,6 +12,7 @@ type keep struct {
 	pieces [][]byte // of pieceSize, but for the last
 	from   int64    // position of the first sample kept; a multiple of a piece behind zero
 	to     int64
+	gone   int64 // end of the last sound that was forgotten
 }
 
 const (
@@ -30,17 +35,41 @@ func (k *keep) add(pcm []int16) {
 	}
 }
 
-// drop forgets whole pieces before a position.
-func (k *keep) drop(before int64) {
+// drop forgets whole pieces before a position, whatever is in them, and quiet ones before
+// another.
+func (k *keep) drop(before, quiet int64) {
 	n := 0
-	for n < len(k.pieces) && k.from+pieceSamples <= before && len(k.pieces[n]) == pieceBytes {
+	for n < len(k.pieces) && len(k.pieces[n]) == pieceBytes {
+		end := k.from + pieceSamples
+		if end > before && (end > quiet || loud(k.pieces[n])) {
+			break
+		}
+		if loud(k.pieces[n]) {
+			k.gone = end
+		}
 		k.pieces[n] = nil
-		k.from += pieceSamples
+		k.from = end
 		n++
 	}
 	if n > 0 {
 		k.pieces = append(k.pieces[:0], k.pieces[n:]...)
 	}
+}
+
+// loud reports whether somebody may speak in a piece: it is above 50 dB below full scale.
+func loud(piece []byte) bool {
+	const quiet = 100 // root mean square
+	return energy(piece) > quiet*quiet*int64(len(piece)/2)
+}
+
+// energy is the sum of the squares of the samples.
+func energy(pcm []byte) int64 {
+	var sum int64
+	for i := 0; i+1 < len(pcm); i += 2 {
+		s := int64(int16(binary.LittleEndian.Uint16(pcm[i:])))
+		sum += s * s
+	}
+	return sum
 }
 
 // read copies what is kept from a position on, at most len(dst) bytes.
@@ -65,11 +94,7 @@ func (k *keep) quietest(from, to int64, latest bool) int64 {
 	buffer := make([]byte, 2*window)
 	for p := from; p+window <= to; p += window / 2 {
 		k.read(buffer, p)
-		var sum int64
-		for i := 0; i < len(buffer); i += 2 {
-			s := int64(int16(uint16(buffer[i]) | uint16(buffer[i+1])<<8))
-			sum += s * s
-		}
+		sum := energy(buffer)
 		if best < 0 || sum < best || latest && sum == best {
 			best, at = sum, p
 		}

@@ -63,9 +63,9 @@ func (s *stream) attach(from int64, now time.Time) {
 func (s *stream) rewind() int64 {
 	r := s.reducer
 	s.mu.Lock()
-	at, lost := s.seam(), audio.Duration(s.audio.from)
+	at, lost := s.seam(), audio.Duration(s.audio.gone)
 	s.mu.Unlock()
-	if n := r.before(lost); n > 0 {
+	if n := r.before(lost); n > 0 && lost > r.lastEnd+time.Second {
 		// Their audio is gone, so they would not be heard again.
 		r.out = r.out[:0]
 		r.final(n, audio.EndLength)
@@ -124,7 +124,7 @@ func (s *stream) reconnect(from int64, lost *time.Time, backoff *time.Duration, 
 func (s *stream) abandon(from int64, why error) (at int64, ended bool) {
 	s.mu.Lock()
 	at, ended = s.audio.to, s.done
-	s.audio.drop(at)
+	s.audio.drop(at, at)
 	s.from, s.sent = at, at
 	s.mu.Unlock()
 	signal(s.room)
@@ -279,12 +279,13 @@ func (s *stream) forget() {
 	defer s.mu.Unlock()
 	s.final = audio.Samples(s.reducer.lastEnd)
 	heard := s.heard()
-	needed := max(s.final-audio.SampleRate/2, heard-audio.Samples(voice.MaxWaiting))
+	needed, quiet := max(s.final-audio.SampleRate/2, heard-audio.Samples(voice.MaxWaiting)), int64(0)
 	if s.reducer.idle() && !s.reducer.open {
-		needed = max(needed, heard-audio.Samples(idleKeep))
-		s.reducer.floor = max(s.reducer.floor, audio.Duration(needed))
+		// Sound is kept all the same: upstream may be slower than it says.
+		quiet = heard - audio.Samples(idleKeep)
 	}
-	s.audio.drop(min(needed, s.sent))
+	s.audio.drop(min(needed, s.sent), min(quiet, s.sent))
+	s.reducer.floor = audio.Duration(s.audio.from)
 	signal(s.room)
 }
 

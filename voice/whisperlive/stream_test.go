@@ -242,7 +242,7 @@ func TestKeepGivesBackWhatItHolds(t *testing.T) {
 	for piece := range slices.Chunk(all, 333) {
 		k.add(piece)
 	}
-	k.drop(2000)
+	k.drop(2000, 0)
 	if k.from != 1600 || k.to != 5000 {
 		t.Fatalf("kept %d to %d", k.from, k.to)
 	}
@@ -253,9 +253,14 @@ func TestKeepGivesBackWhatItHolds(t *testing.T) {
 			t.Errorf("from %d: %d bytes, want %d", at, len(b), len(want))
 		}
 	}
-	k.drop(1 << 40)
+	k.drop(1<<40, 0)
 	if n := k.read(make([]byte, 10), k.to); n != 0 || k.from < 4800 {
 		t.Errorf("after all was dropped: %d bytes at the end, kept from %d", n, k.from)
 	}
-	k.add(recognisertest.Silence(100))
+	k = keep{}
+	k.add(recognisertest.Silence(4000))
+	k.add(bursts(1)[audio.SampleRate/2:])
+	if k.drop(0, 1<<40); k.from != 3200 {
+		t.Errorf("kept from %d though it is quiet up to 4000 and loud from there on", k.from)
+	}
 }
