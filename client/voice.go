@@ -2,33 +2,47 @@ package client
 
 import (
 	"context"
-	"encoding/binary"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"net/http"
-	"net/url"
+	"strconv"
 	"strings"
+	"sync"
 	"time"
-
-	"github.com/coder/websocket"
-
-	"github.com/33god/bloodbank"
 )
 
 // VoiceRequest is audio to be transcribed by the server's /asr.
 type VoiceRequest struct {
-	// Audio is a WAV file or raw 16-bit little-endian mono samples at 16 kHz.
+	// Audio is a recording that the server knows, or raw 16-bit little-endian mono
+	// samples at 16 kHz. It may be a pipe that never ends. A Read of it that gives
+	// nothing is left behind when Voice returns.
 	Audio io.Reader
-	// RealTime sends the audio as fast as it was spoken; otherwise as fast as the
-	// server takes it.
+	// Stop, when closed, ends the audio there: what was heard is still transcribed. It
+	// may be nil.
+	Stop <-chan struct{}
+	// RealTime sends the audio as fast as it was spoken, otherwise as fast as the
+	// server takes it. The pace is right for WAV files and raw samples only.
 	RealTime bool
 	// SessionID, Language, Source and Target go into the events; "" leaves them
 	// to the server.
 	SessionID, Language, Source, Target string
-	// OnUpdate is called for each message of the server, in order; it may be nil.
+	// NoResume gives up when the connection is lost.
+	NoResume bool
+	// Patience is how long to try to come back after a connection was lost; 0 is two
+	// minutes, as long as a server waits.
+	Patience time.Duration
+
+	// These are called one at a time and may be nil. The server is not read while one
+	// runs.
+
+	// OnUpdate is called for each message of the server, in order.
 	OnUpdate func(VoiceUpdate)
+	// Began is called when the first byte of audio may be sent: where the audio clock
+	// is zero, with RealTime.
+	Began func(time.Time)
+	// Lost is called when a connection is lost and another will be tried, Resumed when
+	// that one stands; again is how much audio is sent again.
+	Lost    func(error)
+	Resumed func(again time.Duration)
 }
 
 // VoiceUpdate is the whole state of a session, as WhisperLiveKit's protocol
@@ -38,168 +52,84 @@ type VoiceUpdate struct {
 	SessionID string      `json:"session_id,omitempty"`
 	Status    string      `json:"status,omitempty"`
 	Lines     []VoiceLine `json:"lines"`
+	// New are the lines that no update before had. Each line is new once, however often
+	// the connection was lost.
+	New []VoiceLine `json:"-"`
 	// Interim is what an unfinished utterance sounds like so far.
 	Interim string `json:"buffer_transcription"`
-	Error   string `json:"error,omitempty"`
+	// Error says what went wrong with an utterance; the session goes on.
+	Error string `json:"error,omitempty"`
+
+	ResumeToken   string `json:"resume_token,omitempty"`   // in config
+	ReceivedBytes int64  `json:"received_bytes,omitempty"` // of the server's present stream
+	AudioMS       int64  `json:"audio_ms,omitempty"`       // in config: the audio clock at ReceivedBytes
+	FinishedMS    int64  `json:"finished_ms,omitempty"`    // the audio clock before which nothing can get lost
 }
 
 // VoiceLine is one finished utterance.
 type VoiceLine struct {
 	Speaker int    `json:"speaker"`
 	Text    string `json:"text"`
-	Start   string `json:"start"`
+	Start   string `json:"start"` // H:MM:SS.cc on the audio clock; see Times
 	End     string `json:"end"`
+	// Language is a code such as en, where the recogniser told it.
+	Language string `json:"detected_language,omitempty"`
 	// EventID names the event that the utterance became.
 	EventID string `json:"event_id,omitempty"`
 }
 
-// voiceChunk is how much audio goes into one frame.
-const voiceChunk = 100 * time.Millisecond
+// Times are Start and End; 0 where the server sent something else.
+func (l VoiceLine) Times() (start, end time.Duration) { return clock(l.Start), clock(l.End) }
 
-// rawByteRate is that of 16-bit mono at 16 kHz.
-const rawByteRate = 32_000
+// clock reads H:MM:SS or H:MM:SS.cc.
+func clock(s string) time.Duration {
+	hours, rest, _ := strings.Cut(s, ":")
+	minutes, seconds, _ := strings.Cut(rest, ":")
+	h, err := strconv.Atoi(hours)
+	m, errM := strconv.Atoi(minutes)
+	sec, errS := strconv.ParseFloat(seconds, 64)
+	if err != nil || errM != nil || errS != nil {
+		return 0
+	}
+	return time.Duration(h)*time.Hour + time.Duration(m)*time.Minute + time.Duration(sec*1000+0.5)*time.Millisecond
+}
+
+// key tells lines apart over all connections of a session.
+func (l VoiceLine) key() string {
+	if l.EventID != "" {
+		return l.EventID
+	}
+	return fmt.Sprintf("%s %s %s", l.Start, l.End, l.Text)
+}
 
 // Voice streams audio and returns the last state of the session once the server
-// has transcribed all of it.
+// has transcribed all of it. An error with a SessionID in the state came after the
+// session began.
+//
+// A connection that is lost after that costs no word: what the server has not
+// acknowledged is kept, and sent again to the same session over another connection. A
+// server that was killed goes on from its events; that needs a recording that can be cut,
+// which WAV files and raw samples are. A server that does not know sessions (an original
+// WhisperLiveKit), or that refuses the first connection, is an error at once.
 func (c *Client) Voice(ctx context.Context, r VoiceRequest) (VoiceUpdate, error) {
-	conn, err := c.dialVoice(ctx, r)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	s := newVoiceSession(c, r)
+	conn, err := s.dial(ctx)
 	if err != nil {
 		return VoiceUpdate{}, err
 	}
-	defer conn.CloseNow()
-	conn.SetReadLimit(16 << 20)
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	sent := make(chan struct{})
-	go func() {
-		defer close(sent)
-		if err := sendAudio(ctx, conn, r); err != nil {
-			cancel(err)
+	go s.tape.fill(ctx, r.Audio) // ends with ctx or the Read that is under way
+	var hands sync.WaitGroup
+	hands.Go(func() {
+		select {
+		case <-r.Stop:
+			s.tape.end()
+		case <-ctx.Done():
 		}
-	}()
-	last, err := readUpdates(ctx, conn, r.OnUpdate)
-	if cause := context.Cause(ctx); err != nil && cause != nil {
-		err = cause
-	}
-	cancel(nil)
-	<-sent
-	if err != nil {
-		return last, err
-	}
-	_ = conn.Close(websocket.StatusNormalClosure, "") // all was said before
-	return last, nil
-}
-
-func (c *Client) dialVoice(ctx context.Context, r VoiceRequest) (*websocket.Conn, error) {
-	query := url.Values{}
-	for key, value := range map[string]string{
-		"session_id": r.SessionID, "language": r.Language, "source": r.Source, "target": r.Target,
-	} {
-		if value != "" {
-			query.Set(key, value)
-		}
-	}
-	target := c.base + "/asr?" + query.Encode()
-	conn, response, err := websocket.Dial(ctx, target, &websocket.DialOptions{HTTPClient: c.http, HTTPHeader: c.headers()})
-	if err == nil {
-		return conn, nil
-	}
-	if response != nil && response.StatusCode >= http.StatusBadRequest {
-		return nil, c.errorOf(response)
-	}
-	return nil, c.unreachable(err)
-}
-
-func readUpdates(ctx context.Context, conn *websocket.Conn, onUpdate func(VoiceUpdate)) (VoiceUpdate, error) {
-	var last VoiceUpdate
-	for {
-		_, data, err := conn.Read(ctx)
-		if err != nil {
-			return last, voiceEnd(err)
-		}
-		var u VoiceUpdate
-		if err := json.Unmarshal(data, &u); err != nil {
-			return last, bloodbank.Errorf(bloodbank.CodeInternal, "the server sent a message that cannot be read: %w", err)
-		}
-		if u.Type == "config" {
-			last.SessionID = u.SessionID
-		}
-		u.SessionID = last.SessionID
-		if onUpdate != nil {
-			onUpdate(u)
-		}
-		switch {
-		case u.Error != "":
-			return last, bloodbank.Errorf(bloodbank.CodeUnavailable, "the server cannot transcribe this: %s", u.Error)
-		case u.Type == "ready_to_stop":
-			return last, nil
-		case u.Type == "":
-			last = u
-		}
-	}
-}
-
-func voiceEnd(err error) error {
-	var closed websocket.CloseError
-	if errors.As(err, &closed) {
-		return bloodbank.Errorf(bloodbank.CodeUnavailable, "the server ended the session: %s (%d)", closed.Reason, closed.Code)
-	}
-	return bloodbank.Errorf(bloodbank.CodeUnavailable, "the session broke off: %w", err)
-}
-
-// sendAudio sends all of the audio and then the empty frame that ends it.
-func sendAudio(ctx context.Context, conn *websocket.Conn, r VoiceRequest) error {
-	head := make([]byte, 44)
-	n, err := io.ReadFull(r.Audio, head)
-	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) {
-		return fmt.Errorf("cannot read the audio: %w", err)
-	}
-	rate := byteRate(head[:n])
-	audio := io.MultiReader(strings.NewReader(string(head[:n])), r.Audio)
-	chunk := make([]byte, rate*int(voiceChunk/time.Millisecond)/1000&^1)
-	began, sent := time.Now(), 0
-	for {
-		n, err := io.ReadFull(audio, chunk)
-		if n > 0 {
-			if err := conn.Write(ctx, websocket.MessageBinary, chunk[:n]); err != nil {
-				return nil // the reading side says why
-			}
-			sent += n
-		}
-		if err != nil {
-			if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-				break
-			}
-			return fmt.Errorf("cannot read the audio: %w", err)
-		}
-		if r.RealTime && !pause(ctx, time.Until(began.Add(time.Duration(sent)*time.Second/time.Duration(rate)))) {
-			return nil
-		}
-	}
-	_ = conn.Write(ctx, websocket.MessageBinary, nil) // a failure shows on the reading side
-	return nil
-}
-
-// byteRate is that of a WAV file whose header says it, else that of raw audio.
-func byteRate(head []byte) int {
-	if len(head) >= 32 && string(head[:4]) == "RIFF" && string(head[12:16]) == "fmt " {
-		if rate := binary.LittleEndian.Uint32(head[28:]); rate >= 8000 && rate <= 1<<21 {
-			return int(rate)
-		}
-	}
-	return rawByteRate
-}
-
-func pause(ctx context.Context, d time.Duration) bool {
-	if d <= 0 {
-		return ctx.Err() == nil
-	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
+	})
+	err = s.run(ctx, conn)
+	cancel()
+	hands.Wait()
+	return s.last, err
 }
