@@ -1,3 +1,5 @@
+//go:build unix
+
 package cli_test
 
 import (
@@ -6,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/33god/bloodbank/internal/testenv"
 	"github.com/33god/bloodbank/wal"
 )
 
@@ -57,9 +60,11 @@ func TestDeadLetterVerbs(t *testing.T) {
 			t.Errorf("bb dlq %s: exit %d\n%s%s", c.args, code, stdout, stderr)
 		}
 	}
-	if stdout, stderr, code := run(t, "events", "--url", s.url, "-o", "json", "type:llm.*"); code != 0 || strings.Count(stdout, "\n") != 3 {
-		t.Errorf("exit %d: %s%s", code, stdout, stderr)
-	}
+	// Delivered is on the bus; the store has it a moment later.
+	testenv.Eventually(t, "the three events are stored", func() bool {
+		stdout, _, code := run(t, "events", "--url", s.url, "-o", "json", "type:llm.*")
+		return code == 0 && strings.Count(stdout, "\n") == 3
+	})
 	if err := s.stop(); err != nil {
 		t.Error(err)
 	}
