@@ -24,7 +24,8 @@ type Options struct {
 	Origins []string
 	// Token, if not empty, must be given as ?token= or as Authorization: Bearer.
 	Token string
-	// MaxFrame is the largest frame in bytes; 0 is 16 MiB. A larger one ends the session.
+	// MaxFrame is the largest frame in bytes; 0 is 16 MiB. A larger one ends
+	// the connection.
 	MaxFrame int64
 	Logger   *slog.Logger // nil logs nothing
 }
@@ -68,7 +69,8 @@ func New(o Options) *Door {
 // Wait waits for the clients to be gone.
 func (d *Door) Wait() { d.clients.Wait() }
 
-// ServeHTTP serves one client until its session is over, which may be after it is gone.
+// ServeHTTP serves one client until its session is over, or until it is gone: then the
+// session waits at the desk for it to come back.
 func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err := d.admit(r); err != nil {
 		refuse(w, err)

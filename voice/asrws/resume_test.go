@@ -353,8 +353,15 @@ func TestComingBackNeedsNoPlace(t *testing.T) {
 		t.Fatalf("second session: %v", err)
 	}
 	c.conn.CloseNow()
-	c = dial(t, s, back(config, ""))
-	if again, _ := c.greeted(); again["session_id"] != config["session_id"] {
-		t.Errorf("config %v", again)
+	conn, answer, err := websocket.Dial(t.Context(), s.URL+back(config, ""), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.CloseNow()
+	if _, b, err := conn.Read(c.ctx); err != nil || object(t, b)["session_id"] != config["session_id"] {
+		t.Errorf("config %s, %v", b, err)
+	}
+	if got := answer.Header.Get("X-Session-Id"); got != config["session_id"] {
+		t.Errorf("X-Session-Id %q", got)
 	}
 }
