@@ -219,15 +219,6 @@ func (c *client) status() websocket.StatusCode {
 	}
 }
 
-func ofType(kind string, all []map[string]any) (found []map[string]any) {
-	for _, m := range all {
-		if m["type"] == kind {
-			found = append(found, m)
-		}
-	}
-	return found
-}
-
 // said is n bursts with a second of quiet after each, as PCM.
 func said(n int, each time.Duration) []byte {
 	pcm := make([]int16, audio.Samples(600*time.Millisecond))

@@ -2,6 +2,7 @@ package recognisertest
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"sync"
 
@@ -100,6 +101,7 @@ func (r *Scripted) Transcribe(ctx context.Context, _ []int16) (voice.Transcripti
 		return voice.Transcription{}, err
 	}
 	t := r.script.Result
+	t.Words = slices.Clone(t.Words) // whose times the caller moves
 	if r.heard <= len(r.script.Finals) {
 		t.Text = r.script.Finals[r.heard-1]
 	}
