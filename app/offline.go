@@ -78,8 +78,10 @@ func Rewind(ctx context.Context, cfg config.Config, from uint64) (count uint64, 
 	if err != nil {
 		return 0, explainLog(cfg, err)
 	}
-	if err := cursor.Rewind(ctx, from-1); err != nil {
-		return 0, explainLog(cfg, err)
+	if cursor.Position() >= from { // else they are to be sent anyway
+		if err := cursor.Rewind(ctx, from-1); err != nil {
+			return 0, explainLog(cfg, err)
+		}
 	}
 	return l.Last() - from + 1, nil
 }

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -158,11 +159,20 @@ func (c *command) printLetters(letters []client.DeadLetter) error {
 			}
 			continue
 		}
-		c.print("%d  %s  %s  %s  %s  %d attempt(s)  %s", l.Number, l.At.Local().Format("2006-01-02 15:04:05"),
-			l.Target, l.EventType, l.EventID, l.Attempts, visible(l.Reason))
+		c.print("%d  %s  %s  %s  %s  %s", l.Number, localTime(l.At), l.Target, l.EventType, l.EventID, fate(l))
 	}
 	return nil
 }
+
+// fate is why it lies here.
+func fate(l client.DeadLetter) string {
+	if l.ConfirmedAt.IsZero() {
+		return fmt.Sprintf("%d attempt(s)  %s", l.Attempts, visible(l.Reason))
+	}
+	return "delivered at " + localTime(l.ConfirmedAt) + "; it is closed when the bus can no longer lose it"
+}
+
+func localTime(t time.Time) string { return t.Local().Format("2006-01-02 15:04:05") }
 
 func (c *command) dlqShowCmd() *cobra.Command {
 	cmd := &cobra.Command{

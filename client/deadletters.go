@@ -25,6 +25,9 @@ type DeadLetter struct {
 	Reason   string    `json:"reason"`
 	Attempts int       `json:"attempts"`
 	At       time.Time `json:"at"`
+	// ConfirmedAt is when its target took it after all; it is closed a little later,
+	// when the target can no longer lose it. Zero before.
+	ConfirmedAt time.Time `json:"confirmed_at,omitzero"`
 	// Event is the wire form; Raw holds it instead where it is not JSON. Both
 	// are empty in lists.
 	Event json.RawMessage `json:"event,omitempty"`
