@@ -25,6 +25,8 @@ type aligned struct {
 // they only decide between repetitions of the same.
 const (
 	costWord      = 100 // replaced, left out or put in
+	costAlike     = 50  // replaced by one that begins alike
+	costGuess     = 60  // left out, and never shown but in the buffers
 	costGone      = 1   // forgotten, and old enough for that
 	costTaken     = 30  // one or more words at the end taken back
 	costTakenEach = 1
@@ -56,7 +58,7 @@ func align(known, words []word, o alignment) aligned {
 		cost[0], row[0] = prev[0]+o.forget(&known[i-1]), stepKnown
 		for j := 1; j <= m; j++ {
 			best, step := prev[j-1]+differ(&known[i-1], &words[j-1]), uint8(stepPair)
-			if c := prev[j] + costWord; c < best {
+			if c := prev[j] + omit(&known[i-1]); c < best {
 				best, step = c, stepKnown
 			}
 			if c := cost[j-1] + costWord; c < best {
@@ -104,7 +106,7 @@ func trace(steps []uint8, known []word, o alignment, i, j, m int) aligned {
 		}
 		if j == 0 {
 			for k := range i {
-				if o.forget(&known[k]) < costWord {
+				if c := o.forget(&known[k]); c == costGone || c == costTaken {
 					a.gone = k + 1
 				}
 			}
@@ -131,7 +133,7 @@ func (o *alignment) forget(w *word) int {
 	before := w.start < o.begin || whole(o.begin) && w.start == o.begin
 	switch {
 	case !o.moved || w.line < 0 || !before:
-		return costWord
+		return omit(w)
 	case (w.start+w.end)/2 <= o.begin:
 		return costGone
 	}
@@ -142,9 +144,29 @@ func (o *alignment) forget(w *word) int {
 // 0.2.19.
 func whole(d time.Duration) bool { return d%time.Second == 0 }
 
+// omit is the cost of a word that upstream left out.
+func omit(known *word) int {
+	if known.line < 0 {
+		return costGuess
+	}
+	return costWord
+}
+
+// alike reports whether two words share their first half.
+func alike(a, b string) bool {
+	n := 0
+	for n < min(len(a), len(b)) && a[n] == b[n] {
+		n++
+	}
+	return 2*n >= max(len(a), len(b))
+}
+
 // differ is the cost of taking known for w.
 func differ(known, w *word) int {
 	if known.key != w.key {
+		if alike(known.key, w.key) {
+			return costAlike
+		}
 		return costWord
 	}
 	if known.line < 0 {

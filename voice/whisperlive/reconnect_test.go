@@ -227,3 +227,19 @@ func TestOpenSaysWhatIsWrong(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestLossAtAnyMomentCostsNothing(t *testing.T) {
+	t.Parallel()
+	for gen, name := range []string{"Modern", "Fork"} {
+		for at := 100 * time.Millisecond; at < 9*time.Second; at += 730 * time.Millisecond {
+			t.Run(fmt.Sprint(name, at), func(t *testing.T) {
+				t.Parallel()
+				f := serveFake(t, &fake{gen: generation(gen), hear: byLength, polite: true, crashAfter: []time.Duration{at}})
+				finals, failed, _ := recognisertest.Hear(t, recogniser(t, Config{URL: f.url()}), bursts(3))
+				if got := texts(finals); len(failed) > 0 || !slices.Equal(got, wanted(3)) {
+					t.Errorf("heard %q, failed %v", got, failed)
+				}
+			})
+		}
+	}
+}

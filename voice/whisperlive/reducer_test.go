@@ -194,3 +194,17 @@ func TestWordsHeardAgainAfterALossAreLeftOut(t *testing.T) {
 		t.Errorf("heard %q, want %q", got, want)
 	}
 }
+
+func TestWordsTakenTooEarlyHideNoOthers(t *testing.T) {
+	t.Parallel()
+	r, e := newReducer(usual()), &ear{t: t}
+	now := time.Unix(0, 0)
+	e.hear(r.take(snap(" thank you", " hello"), now))
+	e.hear(r.flush(audio.EndRequest))
+	e.hear(r.take(snap("", " hello"), now))
+	e.hear(r.take(snap("", " hello open the door"), now))
+	e.hear(r.flush(audio.EndStream))
+	if got, want := strings.Join(e.words, " "), "hello thank you open the door"; got != want {
+		t.Errorf("heard %q, want %q", got, want)
+	}
+}
