@@ -14,7 +14,8 @@ type decoder struct {
 	lib    *library
 	config uintptr
 	handle uintptr
-	live   bool // within a live utterance
+	front  uintptr // the part that makes features; 0 in a decoder for interim text
+	live   bool    // within a live utterance
 }
 
 // hypothesis is what a worker answers for a whole utterance.
@@ -24,8 +25,7 @@ type hypothesis struct {
 	Words      []word   `json:"words,omitempty"`
 }
 
-// word has its times in frames of 10 ms from the start of the utterance. The library
-// takes silence out before it counts, so they run early after pauses.
+// word has its times in frames of 10 ms from the start of the utterance.
 type word struct {
 	Text       string  `json:"text"`
 	Start      int32   `json:"start"`
@@ -33,7 +33,8 @@ type word struct {
 	Confidence float64 `json:"confidence"`
 }
 
-// interimSettings trade words for speed; finals use the library's defaults.
+// interimSettings trade words for speed; finals search as widely as the library does by
+// default.
 func interimSettings() []string {
 	return []string{"-fwdflat", "no", "-bestpath", "no", "-maxhmmpf", "3000"}
 }
@@ -69,18 +70,18 @@ func (d *decoder) close() {
 	d.lib.freeConfig(d.config)
 }
 
-// transcribe hears a whole utterance. It must be the only use of this decoder: after one
-// live utterance the library would never again take the channel's mean from the whole.
+// transcribe hears a whole utterance. What it says does not depend on what was heard before.
 func (d *decoder) transcribe(pcm []int16) (hypothesis, error) {
 	if len(pcm) == 0 {
 		return hypothesis{}, nil
 	}
-	if d.lib.start(d.handle) < 0 {
-		return hypothesis{}, errors.New("PocketSphinx does not begin an utterance")
+	rows, err := d.cepstra(pcm)
+	if err != nil || len(rows) == 0 {
+		return hypothesis{}, err
 	}
-	heard := d.lib.process(d.handle, &pcm[0], uintptr(len(pcm)), 0, 1)
-	if d.lib.end(d.handle) < 0 || heard < 0 {
-		return hypothesis{}, errors.New("PocketSphinx fails at this utterance")
+	centre(rows)
+	if err := d.search(rows); err != nil {
+		return hypothesis{}, err
 	}
 	var score int32
 	h := hypothesis{Text: d.lib.hypothesis(d.handle, &score)}

@@ -43,6 +43,9 @@ func bind(handle uintptr) (*library, error) {
 		"ps_seg_iter": &l.segments, "ps_seg_next": &l.nextSeg, "ps_seg_word": &l.segWord,
 		"ps_seg_frames": &l.segFrames, "ps_seg_prob": &l.segProb,
 		"ps_get_logmath": &l.logmath, "logmath_exp": &l.exp,
+		"ps_get_fe": &l.frontEnd, "fe_get_output_size": &l.width, "fe_start_stream": &l.startStream,
+		"fe_start_utt": &l.startFrames, "fe_process_frames": &l.frames, "fe_end_utt": &l.endFrames,
+		"ps_process_cep": &l.cepstra,
 	} {
 		symbol, err := purego.Dlsym(handle, name)
 		if err != nil {

@@ -10,9 +10,10 @@
 //	id      uint32: a reply has the id of its request
 //	body    samples, JSON or text, by kind
 //
-// Each worker has two decoders that work side by side. One only ever hears whole
-// utterances, because live use would spoil its estimate of the channel for good; it
-// makes the finals. The other, with lighter settings, makes interim text. A worker that
+// Each worker has two decoders that work side by side. One hears whole utterances, from
+// which the channel was taken out before (see centre); it makes the finals. The other,
+// with lighter settings, makes interim text. A final is begun in the pause that may end
+// its utterance when a decoder is free. A worker that
 // dies fails the utterance it had and is started again for the next.
 //
 // The package knows no session, no event and no log.

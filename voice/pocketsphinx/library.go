@@ -19,4 +19,12 @@ type library struct {
 	segProb    func(segment uintptr, acoustic, language, backoff *int32) int32
 	logmath    func(decoder uintptr) uintptr
 	exp        func(logmath uintptr, p int32) float64
+
+	frontEnd    func(decoder uintptr) uintptr
+	width       func(front uintptr) int32
+	startStream func(front uintptr) int32
+	startFrames func(front uintptr) int32
+	frames      func(front uintptr, pcm **int16, n *uintptr, to *uintptr, room, at *int32) int32
+	endFrames   func(front uintptr, to *float32, n *int32) int32
+	cepstra     func(decoder uintptr, rows *uintptr, n, noSearch, fullUtterance int32) int32
 }

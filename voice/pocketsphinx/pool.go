@@ -55,6 +55,25 @@ func (p *pool) final(ctx context.Context) (*process, func(), error) {
 	case <-ctx.Done():
 		return nil, nil, context.Cause(ctx)
 	}
+	return p.lease(ctx)
+}
+
+// spare is final for what may turn out to be of no use: it never waits, and leaves at
+// least half of the decoders to others where there are several.
+func (p *pool) spare(ctx context.Context) (*process, func(), error) {
+	if len(p.turns) > 0 && len(p.turns) >= cap(p.turns)/2 {
+		return nil, nil, voice.ErrBusy
+	}
+	select {
+	case p.turns <- struct{}{}:
+		return p.lease(ctx)
+	default:
+		return nil, nil, voice.ErrBusy
+	}
+}
+
+// lease picks a decoder for finals for whoever has a turn, and gives the turn back with it.
+func (p *pool) lease(ctx context.Context) (*process, func(), error) {
 	s := p.pick(func(s *slot) *bool { return &s.final })
 	release := func() {
 		p.mu.Lock()

@@ -37,7 +37,7 @@ func (r *Recogniser) Name() string { return "pocketsphinx" }
 
 // Features says what PocketSphinx can do: not much, but anywhere.
 func (r *Recogniser) Features() voice.Features {
-	return voice.Features{Languages: []string{"en-US"}, Interim: true, Words: true, Process: true, Basic: true}
+	return voice.Features{Languages: []string{"en-US"}, Interim: true, Words: true, ExactTimes: true, Process: true, Basic: true}
 }
 
 // Check makes sure that a worker runs. The first time that takes up to a second.
@@ -102,11 +102,25 @@ func (p *pool) limit(pcm []int16) time.Duration {
 	return p.config.HangTimeout + 10*audio.Duration(int64(len(pcm)))
 }
 
+// Transcribe waits for a decoder and has it hear pcm.
 func (e *engine) Transcribe(ctx context.Context, pcm []int16) (voice.Transcription, error) {
 	p, release, err := e.pool.final(ctx)
 	if err != nil {
 		return voice.Transcription{}, err
 	}
+	return e.hear(ctx, p, release, pcm)
+}
+
+// Speculate does the same with a decoder that nobody else needs now.
+func (e *engine) Speculate(ctx context.Context, pcm []int16) (voice.Transcription, error) {
+	p, release, err := e.pool.spare(ctx)
+	if err != nil {
+		return voice.Transcription{}, err
+	}
+	return e.hear(ctx, p, release, pcm)
+}
+
+func (e *engine) hear(ctx context.Context, p *process, release func(), pcm []int16) (voice.Transcription, error) {
 	f, err := p.call(ctx.Done(), kindTranscribe, audio.Bytes(nil, pcm), e.pool.limit(pcm), release)
 	switch {
 	case errors.Is(err, errGivenUp):

@@ -12,7 +12,12 @@ import (
 
 func recogniser(t *testing.T) *pocketsphinx.Recogniser {
 	t.Helper()
-	r, err := pocketsphinx.New(config(t))
+	return recogniserWith(t, config(t))
+}
+
+func recogniserWith(t *testing.T, c pocketsphinx.Config) *pocketsphinx.Recogniser {
+	t.Helper()
+	r, err := pocketsphinx.New(c)
 	if err != nil {
 		t.Fatal(err)
 	}

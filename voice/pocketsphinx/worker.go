@@ -74,7 +74,7 @@ func (w *worker) load(f frame) (*decoder, error) {
 		return nil, err
 	}
 	w.lib, w.model = l, modelIn(c.ModelDir)
-	return openDecoder(l, w.model)
+	return openExact(l, w.model)
 }
 
 func (w *worker) dispatch(ctx context.Context, r io.Reader) error {

@@ -80,24 +80,49 @@ func ReadClip(t testing.TB, root string, c Clip) []int16 {
 func Silence(n int) []int16 { return make([]int16, n) }
 
 // WordErrors is the number of words to change, add and remove to get from heard to said,
-// and the number of words said.
+// and the number of words said. As in NIST's scoring, a contraction that was heard may
+// stand for the words it is made of: "i'm" for "i am".
 func WordErrors(said, heard string) (errors, words int) {
+	return wordErrors(said, heard, long)
+}
+
+// StrictWordErrors is WordErrors where "i'm" for "i am" counts as two.
+func StrictWordErrors(said, heard string) (errors, words int) {
+	return wordErrors(said, heard, func(string) string { return "" })
+}
+
+func wordErrors(said, heard string, long func(string) string) (errors, words int) {
 	a, b := strings.Fields(strings.ToLower(said)), strings.Fields(strings.ToLower(heard))
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i, w := range a {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j, v := range b {
-			change := diagonal
-			if w != v {
-				change++
+	cost := make([][]int, len(a)+1)
+	for i := range cost {
+		cost[i] = make([]int, len(b)+1)
+		for j := range cost[i] {
+			switch {
+			case i == 0 || j == 0:
+				cost[i][j] = i + j
+				continue
+			case a[i-1] == b[j-1]:
+				cost[i][j] = cost[i-1][j-1]
+			default:
+				cost[i][j] = 1 + min(cost[i-1][j-1], cost[i-1][j], cost[i][j-1])
 			}
-			diagonal = row[j+1]
-			row[j+1] = min(change, row[j]+1, diagonal+1)
+			if i > 1 && long(b[j-1]) == a[i-2]+" "+a[i-1] {
+				cost[i][j] = min(cost[i][j], cost[i-2][j-1])
+			}
 		}
 	}
-	return row[len(b)], len(a)
+	return cost[len(a)][len(b)], len(a)
+}
+
+// long is what a contraction stands for, or "".
+func long(word string) string {
+	stem, end, found := strings.Cut(word, "'")
+	if !found {
+		return ""
+	}
+	rest := map[string]string{"m": "am", "re": "are", "ll": "will", "ve": "have", "s": "is", "d": "would"}[end]
+	if rest == "" {
+		return ""
+	}
+	return stem + " " + rest
 }

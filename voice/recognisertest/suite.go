@@ -301,7 +301,8 @@ func testLanguage(t *testing.T, s Setup) {
 	}
 }
 
-// testKilled: the utterance whose process dies fails with an error; the next is heard.
+// testKilled: the utterance whose process dies fails with an error, or is heard after
+// all; the next is heard.
 func testKilled(t *testing.T, s Setup) {
 	r := fresh(t, s)
 	if !r.Features().Process {
@@ -322,18 +323,25 @@ func testKilled(t *testing.T, s Setup) {
 	// A final of so much speech takes seconds; half a second later it is at work.
 	kill := time.After(500 * time.Millisecond)
 	var failed []voice.Failed
+	heard := 0
 	for open := true; open; {
 		select {
 		case <-kill:
 			s.Kill(t, r)
 		case result, more := <-st.Results():
 			open = more
-			if f, lost := result.(voice.Failed); lost {
-				failed = append(failed, f)
+			switch v := result.(type) {
+			case voice.Failed:
+				failed = append(failed, v)
+			case voice.Final:
+				heard += strings.Count(v.Text, Sentence)
 			}
 		}
 	}
-	if len(failed) == 0 || failed[0].Err == nil || failed[0].End <= failed[0].Start {
+	// A recogniser that was only guessing when it died may hear all of it the second time.
+	if len(failed) == 0 && heard >= 5 {
+		t.Log("nothing was lost")
+	} else if len(failed) == 0 || failed[0].Err == nil || failed[0].End <= failed[0].Start {
 		t.Errorf("failures %+v, want at least one with its error and times", failed)
 	}
 	if err := st.Close(); err != nil {
