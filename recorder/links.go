@@ -67,6 +67,7 @@ type Links struct {
 	ended    bool
 	heard    int64 // the newest sequence that we know of
 	position int64
+	level    bool // the end of the store was reached since the start, or since the keeper lost something
 	written  uint64
 	fault    error
 }
@@ -139,11 +140,11 @@ func (l *Links) Wake(last int64) {
 }
 
 // Ready reports whether the keeper has the links of all events that we have heard
-// of. It asks nobody.
+// of, and all that were there at the start. It asks nobody.
 func (l *Links) Ready() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.fault == nil && l.position >= l.heard && l.stop != nil && !l.ended
+	return l.fault == nil && l.level && l.position >= l.heard && l.stop != nil && !l.ended
 }
 
 func (l *Links) follow(ctx context.Context) {
@@ -215,6 +216,7 @@ func (l *Links) advance(s step, heard int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.position = s.at
+	l.level = s.end || l.level && !s.restarted
 	if s.end && l.heard == heard {
 		l.heard = s.at // what lies beyond is gone: the store was made anew
 	}
