@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"sync"
 	"time"
 
@@ -70,7 +71,10 @@ func (r *Recogniser) dial(ctx, life context.Context, language string) (*link, er
 func (r *Recogniser) refused(answer *http.Response, err error) error {
 	where := r.endpoint.Host
 	if answer == nil {
-		return fmt.Errorf("%w: no WhisperLiveKit server answers at %s; start it or correct voice.upstream: %w", voice.ErrUnavailable, where, errors.Unwrap(err))
+		if u := (*url.Error)(nil); errors.As(err, &u) {
+			err = u.Err
+		}
+		return fmt.Errorf("%w: no WhisperLiveKit server answers at %s; start it or correct voice.upstream: %w", voice.ErrUnavailable, where, err)
 	}
 	switch answer.StatusCode {
 	case http.StatusForbidden, http.StatusUnauthorized:

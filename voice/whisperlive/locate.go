@@ -1,6 +1,7 @@
 package whisperlive
 
 import (
+	"math"
 	"slices"
 	"time"
 
@@ -32,6 +33,9 @@ func (r *reducer) locate(lines []line) {
 			return
 		}
 	}
+	if r.fresh == 0 && r.unchanged(lines) && same {
+		return
+	}
 	var all []word
 	for i := range lines {
 		all = r.wordsOf(all, lines, i, 0)
@@ -43,6 +47,20 @@ func (r *reducer) locate(lines []line) {
 		return
 	}
 	r.locateSlowly(all, begin, !same)
+}
+
+// unchanged reports whether the lines are as they were while words are taken back and
+// nothing is new, so that they need not be compared again.
+func (r *reducer) unchanged(lines []line) bool {
+	var d digest
+	for i := range lines {
+		if speaks(&lines[i]) {
+			d.text(lines[i].Text, math.MaxInt)
+		}
+	}
+	same := d == r.compared && r.back > 0 && len(r.pending) == 0
+	r.compared = d
+	return same
 }
 
 func speaks(l *line) bool { return l.Speaker != speakerSilence && l.Text != "" }

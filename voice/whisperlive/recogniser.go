@@ -20,7 +20,6 @@ type Recogniser struct {
 
 	mu      sync.Mutex
 	streams map[*stream]struct{}
-	opening int
 	closed  bool
 	idle    sync.WaitGroup // streams and attempts to open one
 }
@@ -80,49 +79,55 @@ func (r *Recogniser) Open(ctx context.Context, o voice.StreamOptions) (voice.Str
 	if _, err := r.Features().Language(o.Language); err != nil {
 		return nil, err
 	}
-	if err := r.reserve(); err != nil {
+	s := newStream(ctx, r, r.asked(o.Language))
+	if err := r.register(s); err != nil {
+		s.cancel()
 		return nil, err
 	}
-	language := o.Language
-	switch language {
-	case "":
-		language = r.config.Language
-	case "auto":
-		language = ""
-		if r.config.Language != "" {
-			language = "auto"
-		}
-	}
-	s := newStream(ctx, r, language)
-	l, err := r.dial(ctx, s.ctx, language)
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.opening--
-	if err == nil && r.closed {
-		l.close()
-		err = voice.ErrClosed
-	}
+	l, err := r.dial(ctx, s.ctx, s.language)
 	if err != nil {
 		s.cancel()
-		r.idle.Done()
-		return nil, err
+		return nil, r.unopened(s, err)
 	}
-	r.streams[s] = struct{}{}
 	s.start(l)
 	return s, nil
 }
 
-// reserve takes a place for one more stream.
-func (r *Recogniser) reserve() error {
+// unopened forgets a stream that could not connect, and says why it could not.
+func (r *Recogniser) unopened(s *stream, err error) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.streams, s)
+	r.idle.Done()
+	if r.closed {
+		return voice.ErrClosed
+	}
+	return err
+}
+
+// asked is the language to ask the server for; "" asks for nothing, which leaves it to the
+// server's own setting.
+func (r *Recogniser) asked(wish string) string {
+	switch {
+	case wish == "":
+		return r.config.Language
+	case wish == "auto" && r.config.Language == "":
+		return ""
+	}
+	return wish
+}
+
+// register takes a place for one more stream, so that Close can find it.
+func (r *Recogniser) register(s *stream) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed {
 		return voice.ErrClosed
 	}
-	if n := len(r.streams) + r.opening; n >= r.config.Streams {
+	if n := len(r.streams); n >= r.config.Streams {
 		return fmt.Errorf("%w: %d streams are open, which is the limit for this server", voice.ErrBusy, n)
 	}
-	r.opening++
+	r.streams[s] = struct{}{}
 	r.idle.Add(1)
 	return nil
 }

@@ -3,6 +3,7 @@ package whisperlive
 import (
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/33god/bloodbank/voice"
@@ -35,6 +36,7 @@ type reducer struct {
 	told      []word // the last words of finals
 	cut       bool   // told is not all that upstream still shows
 	shown     digest // of all words of finals that upstream shows, or would if it had not taken them back
+	compared  digest // of the lines that locateSlowly saw last
 	back      int    // words of finals that upstream has taken back for now
 	firstLine time.Duration
 	pending   []word // of lines, not final yet
@@ -281,9 +283,12 @@ func (r *reducer) final(n int, why audio.EndReason) {
 	r.outcome(t)
 }
 
-// remember keeps the last words of finals.
+// remember keeps the last words of finals, without the snapshots that they came from.
 func (r *reducer) remember(ws []word) {
-	r.told = append(r.told, ws...)
+	for _, w := range ws {
+		w.raw, w.key, w.language = "", strings.Clone(w.key), ""
+		r.told = append(r.told, w)
+	}
 	if extra := len(r.told) - toldKept; extra > toldKept/4 {
 		r.told, r.cut = append(r.told[:0], r.told[extra:]...), true
 	}

@@ -264,3 +264,27 @@ func TestKeepGivesBackWhatItHolds(t *testing.T) {
 		t.Errorf("kept from %d though it is quiet up to 4000 and loud from there on", k.from)
 	}
 }
+
+func TestCloseAbortsAnOpenThatHangs(t *testing.T) {
+	t.Parallel()
+	knock, hang := make(chan struct{}), make(chan struct{})
+	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		close(knock)
+		<-hang
+	}))
+	t.Cleanup(server.Close)
+	t.Cleanup(func() { close(hang) })
+	r := recogniser(t, Config{URL: server.URL, DialWithin: time.Hour})
+	opened := make(chan error, 1)
+	go func() {
+		_, err := r.Open(t.Context(), voice.StreamOptions{})
+		opened <- err
+	}()
+	<-knock
+	if err := r.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := <-opened; !errors.Is(err, voice.ErrClosed) {
+		t.Errorf("Open: %v, want ErrClosed", err)
+	}
+}
