@@ -35,6 +35,7 @@ type connection struct {
 	door    *Door
 	ticket  *voice.Ticket
 	conn    *websocket.Conn
+	broke   *atomic.Bool // the connection below it did
 	params  params
 	log     *slog.Logger
 	session *voice.Lease

@@ -12,6 +12,8 @@ import (
 // readSize is how much is read at once: little, so that a slow client is heard often.
 const readSize = 8 << 10
 
+var errBroke = errors.New("asrws: the connection broke")
+
 // receive reads frames until the client is gone or the connection is closed.
 func (c *connection) receive(ctx context.Context) {
 	defer close(c.lost)
@@ -39,6 +41,9 @@ func (c *connection) receive(ctx context.Context) {
 func (c *connection) take(ctx context.Context, r io.Reader, buffer []byte) error {
 	for empty := true; ; {
 		n, err := r.Read(buffer)
+		if c.broke.Load() {
+			return errBroke // what was read is noise, not unmasked, or no frame's end
+		}
 		if n > 0 {
 			empty = false
 			c.heard()
@@ -63,6 +68,9 @@ func (c *connection) obey(ctx context.Context, r io.Reader, buffer []byte) error
 	for err == nil {
 		c.heard()
 		_, err = io.ReadFull(r, buffer)
+	}
+	if c.broke.Load() {
+		return errBroke
 	}
 	if !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
 		return err

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -20,7 +21,9 @@ import (
 )
 
 // raw is a client below WebSockets: what it sends is not checked by a library.
-func raw(t testing.TB, s *httptest.Server) (net.Conn, *bufio.Reader) {
+func raw(t testing.TB, s *httptest.Server) (net.Conn, *bufio.Reader) { return rawAt(t, s, "") }
+
+func rawAt(t testing.TB, s *httptest.Server, query string) (net.Conn, *bufio.Reader) {
 	t.Helper()
 	conn, err := net.Dial("tcp", s.Listener.Addr().String())
 	if err != nil {
@@ -30,7 +33,7 @@ func raw(t testing.TB, s *httptest.Server) (net.Conn, *bufio.Reader) {
 	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
 		t.Fatal(err)
 	}
-	fmt.Fprint(conn, "GET /asr HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
+	fmt.Fprint(conn, "GET /asr"+query+" HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n")
 	r := bufio.NewReader(conn)
 	answer, err := http.ReadResponse(r, nil)
@@ -70,21 +73,87 @@ func TestBrokenFrames(t *testing.T) {
 		"reserved bits":    {0xf2, 0x80, 0, 0, 0, 0},
 		"noise":            append([]byte{0xff}, noise...),
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			s, _, l := serve(t, setup{PingAfter: 300 * time.Millisecond})
-			conn, reader := raw(t, s)
-			if _, err := conn.Write(b); err != nil {
-				t.Fatal(err)
-			}
-			if _, err := reader.WriteTo(&bytes.Buffer{}); err != nil && !strings.Contains(err.Error(), "reset") {
-				t.Errorf("not let go: %v", err)
-			}
-			if end := l.end(t); end["reason"] != "disconnected" || end["utterances"] != 0.0 {
-				t.Errorf("closing payload %v", end)
-			}
-		})
+		for _, silent := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s silent=%t", name, silent), func(t *testing.T) { brokenFrame(t, b, silent) })
+		}
 	}
+}
+
+func brokenFrame(t *testing.T, b []byte, silent bool) {
+	t.Parallel()
+	s, _, l := serve(t, setup{PingAfter: 300 * time.Millisecond})
+	conn, reader := raw(t, s)
+	if _, err := conn.Write(b); err != nil {
+		t.Fatal(err)
+	}
+	if !silent {
+		if err := conn.(*net.TCPConn).CloseWrite(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := reader.WriteTo(&bytes.Buffer{}); err != nil && !strings.Contains(err.Error(), "reset") {
+		t.Errorf("not let go: %v", err)
+	}
+	if end := l.end(t); end["reason"] != "disconnected" || end["utterances"] != 0.0 {
+		t.Errorf("closing payload %v", end)
+	}
+}
+
+// A connection that breaks inside a frame, at any byte: what was taken of it is what the
+// client sent, to the byte, and all words are there once.
+func TestConnectionBreaksInsideAFrame(t *testing.T) {
+	t.Parallel()
+	finals := numbered(6)
+	s, _, l := serve(t, setup{Grace: time.Minute, Recogniser: scripted(recognisertest.Script{Finals: finals})})
+	speech := said(len(finals), time.Second)
+	query, at := "", 0
+	for _, cut := range []int{0, 1, 8191, 8192, 8193, 40_001, 60_003} {
+		conn, reader := rawAt(t, s, query)
+		config := readRaw(t, reader)
+		if at = int(config["received_bytes"].(float64)); at > len(speech) {
+			t.Fatalf("received_bytes %d", at)
+		}
+		query = back(config, "")
+		rest := bytes.Clone(speech[at:])
+		for i := range rest {
+			rest[i] ^= "\x12\x34\x56\x78"[i%4]
+		}
+		b := frame(2, uint64(len(rest)), rest)
+		copy(b[10:14], "\x12\x34\x56\x78")
+		if _, err := conn.Write(b[:14+cut]); err != nil {
+			t.Fatal(err)
+		}
+		if err := conn.(*net.TCPConn).CloseWrite(); err != nil {
+			t.Fatal(err)
+		}
+		_, _ = reader.WriteTo(&bytes.Buffer{}) // until the server lets go
+	}
+	c := dial(t, s, query)
+	config, _ := c.greeted()
+	c.send(speech[int(config["received_bytes"].(float64)):])
+	c.send(nil)
+	c.rest()
+	l.words(t, finals)
+	for i, e := range l.all()[1 : 1+len(finals)] {
+		m := object(t, e.Payload)["audio_metadata"].(map[string]any)
+		if start := m["start_seconds"].(float64); start < 0.2+2*float64(i) || start > 0.7+2*float64(i) {
+			t.Errorf("utterance %d starts at %g s", i+1, start)
+		}
+	}
+}
+
+// readRaw reads config below the library.
+func readRaw(t *testing.T, r *bufio.Reader) map[string]any {
+	t.Helper()
+	head := make([]byte, 4)
+	if _, err := io.ReadFull(r, head); err != nil || head[0] != 0x81 || head[1] != 126 {
+		t.Fatalf("frame %x, %v", head, err)
+	}
+	b := make([]byte, binary.BigEndian.Uint16(head[2:]))
+	if _, err := io.ReadFull(r, b); err != nil {
+		t.Fatal(err)
+	}
+	return object(t, b)
 }
 
 // Frames that hold no audio at all, but noise, are heard as noise.
