@@ -66,7 +66,11 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusMethodNotAllowed, bloodbank.Errorf(bloodbank.CodeInvalid, "send the recording with POST, as multipart/form-data"))
 		return
 	}
-	err := d.serve(w, r)
+	// The server's limits are for small requests; this one has its own.
+	control := http.NewResponseController(w)
+	_ = control.SetWriteDeadline(time.Time{})
+	err := d.serve(w, r, control)
+	_ = control.SetWriteDeadline(time.Now().Add(d.o.Stall))
 	if err == nil || r.Context().Err() != nil && errors.Is(err, context.Canceled) {
 		return // whoever is gone needs no answer
 	}
@@ -77,7 +81,7 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	refuse(w, status, err)
 }
 
-func (d *Door) serve(w http.ResponseWriter, r *http.Request) error {
+func (d *Door) serve(w http.ResponseWriter, r *http.Request, control *http.ResponseController) error {
 	if err := d.o.Guard.Check(r); err != nil {
 		return err
 	}
@@ -100,6 +104,7 @@ func (d *Door) serve(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	w.Header().Set("X-Session-Id", heard.session)
+	_ = control.SetWriteDeadline(time.Now().Add(d.o.Stall))
 	return f.answer(w, heard)
 }
 

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -270,7 +271,7 @@ func TestUploadStandsStill(t *testing.T) {
 func TestClientVanishes(t *testing.T) {
 	t.Parallel()
 	hold := make(chan struct{})
-	s, desk, l := serve(t, setup{Recogniser: scripted(recognisertest.Script{Finals: []string{"one", "two"}, Hold: hold})})
+	s, _, l := serve(t, setup{Recogniser: scripted(recognisertest.Script{Finals: []string{"one", "two"}, Hold: hold})})
 	kind, form := upload(t, "file", string(said(40, time.Second))) // more than may wait to be transcribed
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -296,33 +297,51 @@ func TestClientVanishes(t *testing.T) {
 	if end := l.end(t); end["reason"] != "disconnected" || end["utterances"] != 2.0 {
 		t.Errorf("closing payload %v", end)
 	}
-	if n := desk.Status().Sessions; n != 0 {
-		t.Errorf("%d sessions are left", n)
-	}
 }
 
 func TestShutdown(t *testing.T) {
 	t.Parallel()
 	hold := make(chan struct{})
 	s, desk, l := serve(t, setup{Recogniser: scripted(recognisertest.Script{Finals: []string{"one"}, Hold: hold})})
-	recording := string(said(40, time.Second))
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		status, _, body := post(t, s, "file", recording)
-		if message, _, _ := problem(t, body); status != 503 || !strings.Contains(message, "going down") {
-			t.Errorf("%d %s", status, body)
+		select {
+		case hold <- struct{}{}:
+		case <-time.After(patience):
+			t.Error("no utterance is being written down")
 		}
+		closing := make(chan struct{})
+		go func() { defer close(closing); closeDesk(t, desk) }()
+		<-desk.Closing()
+		close(hold)
+		<-closing
 	}()
-	release(t, hold)
-	closing := make(chan struct{})
-	go func() { defer close(closing); closeDesk(t, desk) }()
-	<-desk.Closing()
-	close(hold)
+	status, _, body := post(t, s, "file", string(said(40, time.Second)))
+	if message, _, _ := problem(t, body); status != 503 || !strings.Contains(message, "going down") {
+		t.Errorf("%d %s", status, body)
+	}
 	<-done
-	<-closing
 	if end := l.end(t); end["reason"] != "shutdown" {
 		t.Errorf("closing payload %v", end)
+	}
+}
+
+// The server's own timeouts, which are meant for small requests, do not end this one.
+func TestServerTimeouts(t *testing.T) {
+	t.Parallel()
+	hold := make(chan struct{})
+	inner, _, _ := serve(t, setup{Recogniser: scripted(recognisertest.Script{Finals: []string{"one"}, Hold: hold})})
+	s := httptest.NewUnstartedServer(inner.Config.Handler)
+	s.Config.ReadTimeout, s.Config.WriteTimeout = 100*time.Millisecond, 100*time.Millisecond
+	s.Start()
+	defer s.Close()
+	go func() {
+		<-time.After(300 * time.Millisecond)
+		close(hold)
+	}()
+	if status, _, body := post(t, s, "file", string(said(1, time.Second)), "response_format", "text"); status != 200 || body != "one\n" {
+		t.Errorf("%d %s", status, body)
 	}
 }
 

@@ -56,8 +56,7 @@ func (d *Door) receive(w http.ResponseWriter, r *http.Request) (*form, error) {
 		f.remove()
 		return nil, d.explain(err)
 	}
-	// From here on the server watches the connection, and the answer takes its time.
-	_ = errors.Join(control.SetReadDeadline(time.Time{}), control.SetWriteDeadline(time.Time{}))
+	_ = control.SetReadDeadline(time.Time{}) // from here on the server watches the connection
 	return f, nil
 }
 
