@@ -293,6 +293,7 @@ func TestClientVanishes(t *testing.T) {
 	if err := <-gone; !errors.Is(err, context.Canceled) {
 		t.Errorf("answered: %v", err)
 	}
+	<-time.After(time.Second) // the door, which waits for room, has heard of it by now
 	close(hold)
 	if end := l.end(t); end["reason"] != "disconnected" || end["utterances"] != 2.0 {
 		t.Errorf("closing payload %v", end)
@@ -314,6 +315,7 @@ func TestShutdown(t *testing.T) {
 		closing := make(chan struct{})
 		go func() { defer close(closing); closeDesk(t, desk) }()
 		<-desk.Closing()
+		<-time.After(time.Second) // the door, which waits for room, has heard of it by now
 		close(hold)
 		<-closing
 	}()
