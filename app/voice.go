@@ -13,7 +13,14 @@ import (
 	"github.com/33god/bloodbank/voice"
 	"github.com/33god/bloodbank/voice/asrws"
 	"github.com/33god/bloodbank/voice/audio"
+	"github.com/33god/bloodbank/voice/files"
+	"github.com/33god/bloodbank/voice/listenws"
+	"github.com/33god/bloodbank/voice/openai"
 	"github.com/33god/bloodbank/voice/pocketsphinx"
+	"github.com/33god/bloodbank/voice/streamws"
+	"github.com/33god/bloodbank/voice/vosk"
+	"github.com/33god/bloodbank/voice/whisperlive"
+	"github.com/33god/bloodbank/voice/wsdoor"
 )
 
 // voiceDoor is the speech side of the server: the recogniser and the door that
@@ -21,7 +28,10 @@ import (
 type voiceDoor struct {
 	recogniser voice.Recogniser
 	desk       *voice.Desk
-	door       *asrws.Door
+	asr        *asrws.Door
+	stream     *streamws.Door
+	listen     *listenws.Door
+	files      *files.Door
 
 	warm sync.WaitGroup
 	stop context.CancelFunc
@@ -29,14 +39,31 @@ type voiceDoor struct {
 
 // openRecogniser chooses the recogniser.
 func openRecogniser(cfg config.Config) (voice.Recogniser, error) {
-	switch cfg.Voice.Recogniser {
+	v := cfg.Voice
+	switch v.Recogniser {
 	case "", "pocketsphinx":
-		return pocketsphinx.New(pocketsphinx.Config{
-			Library: cfg.Voice.Library, ModelDir: cfg.Voice.ModelDir, Workers: cfg.Voice.Workers,
-		})
+		return pocketsphinx.New(pocketsphinx.Config{Library: v.Library, ModelDir: v.ModelDir, Workers: v.Workers})
+	case "whisperlive":
+		return whisperlive.New(whisperlive.Config{URL: v.Upstream, Token: v.UpstreamToken, Language: v.Language})
+	case "openai":
+		return openai.New(openai.Config{BaseURL: v.Upstream, Path: v.UpstreamPath, Token: v.UpstreamToken, Model: v.Model, Language: v.Language, Words: true})
+	case "vosk":
+		return vosk.New(vosk.Config{URL: v.Upstream, Token: v.UpstreamToken, Language: v.Language, Model: v.Model})
 	}
 	return nil, bloodbank.Errorf(bloodbank.CodeUnsupported,
-		"there is no recogniser %q; this version has: pocketsphinx", cfg.Voice.Recogniser)
+		"there is no recogniser %q; this version has pocketsphinx, whisperlive, openai and vosk", v.Recogniser)
+}
+
+// sessionsElsewhere is how many clients may speak at once where another machine
+// does the work.
+const sessionsElsewhere = 100
+
+// maxSessions is the configured limit, or what suits the recogniser.
+func maxSessions(v config.Voice) int {
+	if v.MaxSessions == 0 && v.Upstream != "" {
+		return sessionsElsewhere
+	}
+	return v.MaxSessions
 }
 
 // openVoice opens the door even where the recogniser cannot work: the door then
@@ -52,11 +79,18 @@ func (a *App) openVoice(ctx context.Context) error {
 	}
 	life, stop := context.WithCancel(context.WithoutCancel(ctx))
 	desk := voice.NewDesk(life, voice.DeskOptions{
-		Recogniser: r, Emitter: emitter{a.gateway}, MaxSessions: a.cfg.Voice.MaxSessions, Grace: cmp.Or(a.cfg.Voice.Grace, -1),
+		Recogniser: r, Emitter: emitter{a.gateway}, MaxSessions: maxSessions(a.cfg.Voice), Grace: cmp.Or(a.cfg.Voice.Grace, -1),
 		Secret: secret, Past: voicePast{a}, Logger: a.log,
 		Transcoder: audio.NewTranscoder(audio.TranscoderOptions{}),
 	})
-	a.voice = voiceDoor{recogniser: r, desk: desk, stop: stop, door: asrws.New(asrws.Options{Desk: desk, Logger: a.log})}
+	guard := wsdoor.Guard{Origins: a.cfg.Voice.Origins}
+	a.voice = voiceDoor{
+		recogniser: r, desk: desk, stop: stop,
+		asr:    asrws.New(asrws.Options{Desk: desk, Origins: a.cfg.Voice.Origins, Logger: a.log}),
+		stream: streamws.New(streamws.Options{Desk: desk, Guard: guard, Logger: a.log}),
+		listen: listenws.New(listenws.Options{Desk: desk, Guard: guard, Logger: a.log}),
+		files:  files.New(files.Options{Desk: desk, Guard: guard, Logger: a.log}),
+	}
 	// Loading the model takes a while; nobody waits for it but the first speaker.
 	a.voice.warm.Go(func() {
 		if err := r.Check(life); err != nil && life.Err() == nil {
@@ -69,7 +103,10 @@ func (a *App) openVoice(ctx context.Context) error {
 func (a *App) closeVoice(ctx context.Context) error {
 	err := a.voice.desk.Close(ctx)
 	a.voice.stop()
-	a.voice.door.Wait()
+	a.voice.asr.Wait()
+	a.voice.stream.Wait()
+	a.voice.listen.Wait()
+	a.voice.files.Wait()
 	if closeErr := a.voice.recogniser.Close(); err == nil {
 		err = closeErr
 	}
@@ -78,7 +115,9 @@ func (a *App) closeVoice(ctx context.Context) error {
 }
 
 // voiceDoors are the doors for HTTP.
-func (a *App) voiceDoors() httpapi.VoiceDoors { return httpapi.VoiceDoors{ASR: a.voice.door} }
+func (a *App) voiceDoors() httpapi.VoiceDoors {
+	return httpapi.VoiceDoors{ASR: a.voice.asr, Stream: a.voice.stream, Listen: a.voice.listen, Transcriptions: a.voice.files}
+}
 
 // emitter lets the voice door publish through the gateway.
 type emitter struct{ gateway *gateway.Gateway }

@@ -172,8 +172,28 @@ type Schema struct {
 
 // Voice is speech to text. Keys voice.*, BB_VOICE_*.
 type Voice struct {
-	// Recogniser names the engine. Default pocketsphinx.
+	// Recogniser names the engine: pocketsphinx, or one elsewhere: whisperlive (a
+	// WhisperLiveKit server), openai (any server with OpenAI's transcription
+	// endpoint), vosk (a Vosk server). Default pocketsphinx.
 	Recogniser string
+	// Upstream is the URL of the engine's server, such as ws://host:8000/asr,
+	// http://host:8000/v1 or ws://host:2700; needed for all but pocketsphinx. Its
+	// password is kept secret. Default empty.
+	Upstream string
+	// UpstreamPath is the path of the transcriptions below Upstream, for openai;
+	// whisper.cpp has inference. Default audio/transcriptions.
+	UpstreamPath string
+	// UpstreamToken is shown to that server. Secret. Default empty.
+	UpstreamToken string
+	// Model is the server's model, for openai and vosk. Default empty: its own.
+	Model string
+	// Language is what is spoken where a client does not say, such as en. Default
+	// empty: the engine's own.
+	Language string
+	// Origins are the origins of web pages that may speak, beside those of this
+	// server, of this machine and of browser extensions, separated by commas; * is
+	// all. Default none.
+	Origins []string
 	// Library is the path or name of the engine's shared library; empty tries
 	// the usual ones. Default empty.
 	Library string
@@ -183,7 +203,8 @@ type Voice struct {
 	// Workers is how many processes recognise at once, up to 64; 0 is the number
 	// of CPUs, at most 2. Default 0.
 	Workers int
-	// MaxSessions is how many clients may speak at once; 0 is 8. Default 0.
+	// MaxSessions is how many clients may speak at once; 0 is 8, or 100 where the
+	// engine is elsewhere. Default 0.
 	MaxSessions int
 	// Grace is how long a session waits for a client that vanished; 0 is not at
 	// all. Default 2 minutes.

@@ -80,7 +80,9 @@ func (c Config) checkDrivers(check *checker) {
 	sqlite := strings.HasPrefix(c.Store.URL, "sqlite:")
 	check.that(c.Store.URL == "" || sqlite || hasScheme(c.Store.URL, "postgres", "postgresql"), "store.url", "names no store; use sqlite:PATH or postgres://user:password@host:5432/database, or leave it empty")
 	check.that(c.Correlation.URL == StoreTracker || hasScheme(c.Correlation.URL, "redis", "rediss"), "correlation.url", "names no tracker; use store, or redis://user:password@host:6379/0")
-	check.that(c.Voice.Recogniser != "", "voice.recogniser", "is empty; use pocketsphinx")
+	check.that(slices.Contains([]string{"pocketsphinx", "whisperlive", "openai", "vosk"}, c.Voice.Recogniser), "voice.recogniser", "names no recogniser; use pocketsphinx, whisperlive, openai or vosk")
+	needs := c.Voice.Recogniser != "pocketsphinx"
+	check.that(!needs || hasScheme(c.Voice.Upstream, "http", "https", "ws", "wss"), "voice.upstream", "is no URL of a server; give that of the %s server, such as ws://127.0.0.1:8000/asr or http://127.0.0.1:8000/v1", c.Voice.Recogniser)
 	check.that(c.Voice.Workers >= 0 && c.Voice.Workers <= 64, "voice.workers", "is out of range; use 1 to 64, or 0 for the default")
 	check.that(c.Voice.MaxSessions >= 0, "voice.max_sessions", "is negative; use 0 for the default")
 	check.that(c.Voice.Grace >= 0, "voice.grace", "is negative; use 0 for no grace")
