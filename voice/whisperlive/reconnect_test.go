@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -241,5 +242,38 @@ func TestLossAtAnyMomentCostsNothing(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+func TestStreamGoesOnAfterALongLoss(t *testing.T) {
+	t.Parallel()
+	f := &fake{t: t, hear: byLength, polite: true, crashAfter: []time.Duration{3800 * time.Millisecond}}
+	var down, back atomic.Bool
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		if down.Swap(true) && !back.Load() {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
+		f.ServeHTTP(w, q)
+	}))
+	t.Cleanup(server.Close)
+	s := open(t, Config{URL: server.URL, GiveUp: 300 * time.Millisecond})
+	pcm := bursts(3)
+	if err := s.Write(t.Context(), pcm[:6*audio.SampleRate]); err != nil {
+		t.Fatal(err)
+	}
+	if v, ok := next(t, s).(voice.Final); !ok || v.Text != "burst number 0" {
+		t.Errorf("what was shown before the loss: %+v", v)
+	}
+	if v, ok := next(t, s).(voice.Failed); !ok || !errors.Is(v.Err, voice.ErrBusy) || v.End != 6*time.Second {
+		t.Errorf("what was said during the loss: %+v", v)
+	}
+	back.Store(true)
+	if err := errors.Join(s.Write(t.Context(), pcm[6*audio.SampleRate:]), s.CloseWrite()); err != nil {
+		t.Fatal(err)
+	}
+	v, ok := next(t, s).(voice.Final)
+	if !ok || v.Text != "burst number 2" || v.Start < 6*time.Second || v.Start > 7*time.Second {
+		t.Errorf("after the loss: %+v", v)
 	}
 }

@@ -18,8 +18,9 @@ const (
 	maxBackoff   = 5 * time.Second
 	// steady is how long a connection must live for the next loss to be a new one.
 	steady = 10 * time.Second
-	// idleKeep is the audio kept while upstream shows no words: it may be at work on some.
-	idleKeep = 4 * time.Second
+	// idleKeep is the quiet audio kept while upstream shows no words: the start of some may
+	// be in it.
+	idleKeep = 2 * time.Second
 )
 
 // serve talks to upstream, over as many connections as that takes.
