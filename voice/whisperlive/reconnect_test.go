@@ -75,9 +75,11 @@ func TestLostUpstreamCostsNothing(t *testing.T) {
 			if got := texts(finals); len(failed) > 0 || !slices.Equal(got, wanted(6)) {
 				t.Errorf("heard %q, failed %v", got, failed)
 			}
+			// An utterance whose words a loss took back ends empty.
+			finals = slices.DeleteFunc(finals, func(f voice.Final) bool { return f.Text == "" })
 			for i, final := range finals {
 				start := time.Duration(3*i)*time.Second + 500*time.Millisecond
-				if d := (final.Start - start).Abs(); final.Text != "" && d > time.Second {
+				if d := (final.Start - start).Abs(); d > time.Second {
 					t.Errorf("final %q at %s, want about %s", final.Text, final.Start, start)
 				}
 			}
