@@ -87,9 +87,7 @@ func brokenFrame(t *testing.T, b []byte, silent bool) {
 		t.Fatal(err)
 	}
 	if !silent {
-		if err := conn.(*net.TCPConn).CloseWrite(); err != nil {
-			t.Fatal(err)
-		}
+		_ = conn.(*net.TCPConn).CloseWrite() // fails where the server has hung up already
 	}
 	if _, err := reader.WriteTo(&bytes.Buffer{}); err != nil && !strings.Contains(err.Error(), "reset") {
 		t.Errorf("not let go: %v", err)
