@@ -26,7 +26,7 @@ func startApp(tb testing.TB) *App {
 	tb.Helper()
 	cfg, _, err := config.Load(config.Sources{
 		DotEnvPath: config.None, FilePath: config.None,
-		Flags: map[string]string{"listen": "127.0.0.1:0", "data_dir": tb.TempDir(), "log.level": "error"},
+		Flags: map[string]string{"listen": "127.0.0.1:0", "data_dir": tb.TempDir(), "log.level": "error", "voice.workers": "1"},
 	})
 	if err != nil {
 		tb.Fatal(err)

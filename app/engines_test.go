@@ -19,7 +19,7 @@ import (
 // loadEngines is a configuration on free ports and a folder of its own.
 func loadEngines(tb testing.TB, flags map[string]string) config.Config {
 	tb.Helper()
-	all := map[string]string{"listen": "127.0.0.1:0", "data_dir": tb.TempDir(), "log.level": "error"}
+	all := map[string]string{"listen": "127.0.0.1:0", "data_dir": tb.TempDir(), "log.level": "error", "voice.workers": "1"}
 	for k, v := range flags {
 		all[k] = v
 	}

@@ -12,7 +12,7 @@ import (
 // A store that fails, or hangs for archiveTimeout, is not asked again for
 // archiveRest: it must cost one timeout, not one per event.
 const (
-	archiveTimeout = 500 * time.Millisecond
+	archiveTimeout = 2 * time.Second
 	archiveRest    = 5 * time.Second
 )
 

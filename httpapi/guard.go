@@ -65,13 +65,18 @@ func isVoicePath(path string) bool {
 	return false
 }
 
-// checkVoiceToken follows WhisperLiveKit: the token may stand in the address,
-// because a browser cannot set a header on a WebSocket, the header's scheme may
-// be Token, and a wrong one is answered with 403.
+// checkVoiceToken follows WhisperLiveKit and Deepgram: the token may stand in the
+// address or among the WebSocket's subprotocols, because a browser cannot set a
+// header on one, the header's scheme may be Token, and a wrong one is answered with
+// 403.
 func (s *Server) checkVoiceToken(r *http.Request) error {
 	header := r.Header.Get("Authorization")
 	if scheme, token, _ := strings.Cut(header, " "); strings.EqualFold(scheme, "Token") {
 		header = "Bearer " + token
+	}
+	kind, token, _ := strings.Cut(r.Header.Get("Sec-WebSocket-Protocol"), ",")
+	if kind = strings.TrimSpace(kind); strings.EqualFold(kind, "token") || strings.EqualFold(kind, "bearer") {
+		header = "Bearer " + strings.TrimSpace(token)
 	}
 	if token := r.URL.Query().Get("token"); token != "" {
 		header = "Bearer " + token

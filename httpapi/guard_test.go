@@ -119,3 +119,14 @@ func TestReadinessHidesReasons(t *testing.T) {
 		t.Errorf("%d %s", w.Code, w.Body)
 	}
 }
+
+// Deepgram's clients in a browser show their token among the subprotocols.
+func TestVoiceTokenAsSubprotocol(t *testing.T) {
+	t.Parallel()
+	tokens := httpapi.Options{Tokens: []string{"right"}}
+	for protocols, want := range map[string]int{"token, right": 503, "bearer,right": 503, "token, wrong": 403, "right": 403, "": 403} {
+		if w := serve(t, tokens, "GET", "/v1/listen", "192.0.2.1:4711", "anything", "Sec-WebSocket-Protocol", protocols); w.Code != want {
+			t.Errorf("%q: %d, want %d", protocols, w.Code, want)
+		}
+	}
+}
