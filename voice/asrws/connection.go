@@ -11,6 +11,7 @@ import (
 	"github.com/33god/bloodbank"
 	"github.com/33god/bloodbank/voice"
 	"github.com/33god/bloodbank/voice/audio"
+	"github.com/33god/bloodbank/voice/wsdoor"
 	"github.com/coder/websocket"
 )
 
@@ -35,7 +36,7 @@ type connection struct {
 	door    *Door
 	ticket  *voice.Ticket
 	conn    *websocket.Conn
-	broke   *atomic.Bool // the connection below it did
+	wire    *wsdoor.Wire // the connection below it
 	params  params
 	log     *slog.Logger
 	session *voice.Lease

@@ -8,11 +8,11 @@ import (
 	"net/http"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/33god/bloodbank"
 	"github.com/33god/bloodbank/voice"
+	"github.com/33god/bloodbank/voice/wsdoor"
 	"github.com/coder/websocket"
 )
 
@@ -90,15 +90,15 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Session-Id", p.id.String())
 	}
 	// The origin was checked in admit, by a wider rule than the library's.
-	broke := new(atomic.Bool)
-	conn, err := websocket.Accept(tap{w, broke}, r, &websocket.AcceptOptions{InsecureSkipVerify: true})
+	wire := new(wsdoor.Wire)
+	conn, err := websocket.Accept(wire.Under(w), r, &websocket.AcceptOptions{InsecureSkipVerify: true})
 	if err != nil {
 		return // answered by Accept
 	}
 	defer conn.CloseNow()
 	conn.SetReadLimit(d.o.MaxFrame)
 	c := newConnection(d, ticket, conn, p)
-	c.broke = broke
+	c.wire = wire
 	if invalid != nil {
 		c.refuse(r.Context(), invalid)
 		return

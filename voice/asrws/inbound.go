@@ -41,7 +41,7 @@ func (c *connection) receive(ctx context.Context) {
 func (c *connection) take(ctx context.Context, r io.Reader, buffer []byte) error {
 	for empty := true; ; {
 		n, err := r.Read(buffer)
-		if c.broke.Load() {
+		if c.wire.Broke() {
 			return errBroke // what was read is noise, not unmasked, or no frame's end
 		}
 		if n > 0 {
@@ -69,7 +69,7 @@ func (c *connection) obey(ctx context.Context, r io.Reader, buffer []byte) error
 		c.heard()
 		_, err = io.ReadFull(r, buffer)
 	}
-	if c.broke.Load() {
+	if c.wire.Broke() {
 		return errBroke
 	}
 	if !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {

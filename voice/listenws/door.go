@@ -65,7 +65,8 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Dg-Request-Id", id.String()) // where Deepgram's SDKs look for it
 	// The guard has checked the origin, by a wider rule than the library's.
-	ws, err := websocket.Accept(w, r, &websocket.AcceptOptions{InsecureSkipVerify: true, Subprotocols: wsdoor.Subprotocols()})
+	wire := new(wsdoor.Wire)
+	ws, err := websocket.Accept(wire.Under(w), r, &websocket.AcceptOptions{InsecureSkipVerify: true, Subprotocols: wsdoor.Subprotocols()})
 	if err != nil {
 		return // answered by Accept
 	}
@@ -73,7 +74,7 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(r.Context()))
 	defer cancel()
 	c := &connection{
-		door: d, conn: wsdoor.NewConn(ctx, ws, d.o.Limits), params: p, id: id,
+		door: d, conn: wsdoor.NewConn(ctx, ws, wire, d.o.Limits), params: p, id: id,
 		log:  d.o.Logger.With("session_id", id.String()),
 		told: make(chan struct{}), behind: make(chan struct{}),
 	}

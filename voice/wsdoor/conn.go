@@ -52,10 +52,13 @@ func (l Limits) withDefaults() Limits {
 	return l
 }
 
+var errBroke = errors.New("wsdoor: the connection broke within a frame")
+
 // Conn is one client. Its two goroutines read frames and ping; [Conn.Close] or
 // [Conn.Drop] ends them, and [Conn.Wait] waits for them.
 type Conn struct {
 	ws     *websocket.Conn
+	wire   *Wire
 	limits Limits
 	frames chan Frame
 	lost   chan struct{} // closed: no frame can come any more
@@ -67,10 +70,11 @@ type Conn struct {
 	mute   sync.Once
 }
 
-// NewConn starts to read. When ctx ends the connection is dropped.
-func NewConn(ctx context.Context, ws *websocket.Conn, l Limits) *Conn {
+// NewConn starts to read from a WebSocket that was made over wire. When ctx ends the
+// connection is dropped.
+func NewConn(ctx context.Context, ws *websocket.Conn, wire *Wire, l Limits) *Conn {
 	c := &Conn{
-		ws: ws, limits: l.withDefaults(), frames: make(chan Frame, maxPieces),
+		ws: ws, wire: wire, limits: l.withDefaults(), frames: make(chan Frame, maxPieces),
 		lost: make(chan struct{}), deaf: make(chan struct{}),
 	}
 	ws.SetReadLimit(c.limits.MaxFrame)
@@ -172,6 +176,9 @@ func (c *Conn) take(ctx context.Context, r io.Reader, buffer []byte) error {
 		last := err == io.EOF || err == io.ErrUnexpectedEOF
 		if err != nil && !last {
 			return err
+		}
+		if last && c.wire.Broke() {
+			return errBroke
 		}
 		if n > 0 || first {
 			if err := c.hand(ctx, Frame{Data: bytes.Clone(buffer[:n])}); err != nil {

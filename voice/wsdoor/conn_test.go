@@ -41,13 +41,14 @@ func connect(t *testing.T, l wsdoor.Limits, test func(t *testing.T, c *wsdoor.Co
 		conns := make(chan *wsdoor.Conn, 1)
 		over := make(chan struct{})
 		server := http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			ws, err := websocket.Accept(w, r, nil)
+			wire := new(wsdoor.Wire)
+			ws, err := websocket.Accept(wire.Under(w), r, nil)
 			if err != nil {
 				t.Error(err)
 				close(conns)
 				return
 			}
-			c := wsdoor.NewConn(context.WithoutCancel(r.Context()), ws, l)
+			c := wsdoor.NewConn(context.WithoutCancel(r.Context()), ws, wire, l)
 			conns <- c
 			<-over
 			c.Drop()
