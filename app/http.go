@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"os"
 
 	"github.com/33god/bloodbank"
 	"github.com/33god/bloodbank/httpapi"
