@@ -30,7 +30,7 @@ func TestGoldens(t *testing.T) {
 				t.Fatal(err)
 			}
 			got := play(t, string(in))
-			golden := strings.TrimSuffix(file, ".in") + ".out"
+			golden := strings.TrimSuffix(file, ".in") + ".golden"
 			want, err := os.ReadFile(golden)
 			if os.Getenv("BB_UPDATE") != "" {
 				err = os.WriteFile(golden, []byte(got), 0o644)
