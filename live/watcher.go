@@ -13,8 +13,8 @@ import (
 type Watcher struct {
 	hub     *Hub
 	after   int64 // -1: where the hub begins
-	checked bool // the position is known to lie within the store
-	closed  bool // guarded by hub.mu
+	checked bool  // the position is known to lie within the store
+	closed  bool  // guarded by hub.mu
 }
 
 // Watch starts a watcher behind sequence after; with after below 0 it starts at
