@@ -94,5 +94,6 @@ func (a *App) status(ctx context.Context) map[string]any {
 		"live":        a.live.Status(),
 		"voice":       recogniser,
 		"data_dir":    a.cfg.DataDir,
+		"pid":         os.Getpid(),
 	}
 }
