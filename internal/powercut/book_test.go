@@ -32,14 +32,13 @@ type book struct {
 	at      map[uint64]bloodbank.EventID // told in a receipt or read back after a start: holds for ever
 	first   map[bloodbank.EventID]uint64 // the oldest of its sequences
 	dead    map[bloodbank.EventID]bool   // was a dead letter once, so it has no place in an order
-	risked  map[bloodbank.EventID]bool   // see redriveIsSafe
 	proven  *sync.Map                    // of what was held against the offers before, as text: its id
 	fault   error                        // found on a goroutine that could not stop the run
 }
 
 func newBook() *book {
 	return &book{proven: &sync.Map{}, offered: map[bloodbank.EventID]offer{}, acked: map[bloodbank.EventID]bool{}, at: map[uint64]bloodbank.EventID{},
-		first: map[bloodbank.EventID]uint64{}, dead: map[bloodbank.EventID]bool{}, risked: map[bloodbank.EventID]bool{}}
+		first: map[bloodbank.EventID]uint64{}, dead: map[bloodbank.EventID]bool{}}
 }
 
 // clone is the book at this moment.
@@ -47,7 +46,7 @@ func (b *book) clone() *book {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return &book{proven: b.proven, offered: maps.Clone(b.offered), acked: maps.Clone(b.acked), at: maps.Clone(b.at), first: maps.Clone(b.first),
-		dead: maps.Clone(b.dead), risked: maps.Clone(b.risked), fault: b.fault}
+		dead: maps.Clone(b.dead), fault: b.fault}
 }
 
 func (b *book) offer(id bloodbank.EventID, o offer) {

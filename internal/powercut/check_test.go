@@ -136,9 +136,6 @@ func (w *world) checkLetters(s seen) {
 		w.book.dead[letter.EventID] = true
 		require(w.book.at[letter.Sequence] == letter.EventID, "dead letter %d says that sequence %d is event %v", letter.Number, letter.Sequence, letter.EventID)
 	}
-	for id := range w.book.risked {
-		s.safe[id], s.onBus[id] = true, true
-	}
 	status := s.disp.Status()
 	require(status.Dead == len(s.letters), "%d dead letters are counted, %d listed", status.Dead, len(s.letters))
 	for seq, id := range w.book.at {
@@ -196,7 +193,7 @@ func (w *world) checkRest() {
 		require(status.Lag == 0 && status.Fault == "", "the dispatcher does not come to rest: %+v", status)
 		require(status.Safe == s.last, "the log may not forget what the bus has: %+v, the log ends at %d", status, s.last)
 		for id := range w.book.acked {
-			require(s.safe[id] || s.dead[id] || w.book.risked[id], "LOST: in the end event %v is not on the bus for good and not dead", id)
+			require(s.safe[id] || s.dead[id], "LOST: in the end event %v is not on the bus for good and not dead", id)
 		}
 	}
 }

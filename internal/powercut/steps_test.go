@@ -257,11 +257,6 @@ func (w *world) acceptAgain(pick uint64) {
 	w.acceptPromised(known, bloodbank.Envelope{EventID: which, EventType: "demo.thing.happened", OrderingKey: o.key, Payload: []byte(o.payload)})
 }
 
-// redriveIsSafe says that a dead letter stays open after it was sent again until the bus can no longer lose it. As long
-// as dispatch closes it on the confirm, such events are excused on a bus with a safe delay, and
-// TestRedriveOnABusThatCanLose is skipped.
-const redriveIsSafe = true
-
 // redrive sends any dead letter again, whatever comes of it.
 func (w *world) redrive(pick uint64) {
 	letters := w.life.dead.List(0, 0)
@@ -272,11 +267,6 @@ func (w *world) redrive(pick uint64) {
 	way := w.life.laneOf(letter.Target)
 	if pick%2 == 0 {
 		way.broker.set(func(b *broker) { delete(b.always, letter.EventID) })
-	}
-	if !redriveIsSafe && way.broker.safeDelay > 0 && !w.setup.strict {
-		w.book.mu.Lock()
-		w.book.risked[letter.EventID] = true
-		w.book.mu.Unlock()
 	}
 	ctx, cancel := context.WithTimeout(w.ctx, 3*time.Second)
 	defer cancel()

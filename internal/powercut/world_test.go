@@ -22,7 +22,6 @@ type setup struct {
 	second    bool  // a target beside the main bus, which loses what the main bus does not
 	retain    int64 // bytes of archives
 	liesAside bool  // the disk lies where no promise depends on it: cursors and archives
-	strict    bool  // excuses nothing
 	onlyLoss  bool  // does not care that the bus could lose something, only that it has
 
 	// Mutations: each takes away what a promise rests on.
