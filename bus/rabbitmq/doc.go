@@ -6,7 +6,8 @@
 // bus.Subscriber; what a confirm is worth is in its Features.
 //
 // Topology: one durable topic exchange; the routing key is the event type; each
-// group has a durable queue of its own bound to "#". The groups of
+// group has a durable queue of its own bound to "#", with one active consumer at
+// a time. The groups of
 // Options.Groups get theirs with every connection, so no event is unroutable
 // and nothing depends on a consumer being there first. A group that is not
 // named there begins with the first event after its first Consume: RabbitMQ

@@ -110,8 +110,13 @@ const limitArg = "x-delivery-limit"
 // queueArgs has nothing that could make a queue forget messages: no limit of
 // length, age or deliveries, and no dead letter exchange, whose transfer may
 // lose them.
+//
+// Law: one consumer of a queue is active at a time. A connection that is dead, but
+// that the broker takes for alive, still has messages in its hands; a second active
+// consumer would get the later ones meanwhile, and the order of a key would be lost.
+// So members of a group stand by for each other here; they do not share the work.
 func queueArgs(queueType string, server amqp.Table) amqp.Table {
-	args := amqp.Table{"x-queue-type": queueType}
+	args := amqp.Table{"x-queue-type": queueType, "x-single-active-consumer": true}
 	version, _ := server["version"].(string)
 	first, _, _ := strings.Cut(version, ".")
 	if major, err := strconv.Atoi(first); err == nil && major >= 4 && queueType == Quorum {

@@ -28,7 +28,7 @@ func TestTrapTopologyLastsAndForgetsNothing(t *testing.T) {
 			t.Errorf("exchange declared as %+v", exchange)
 		}
 		queue := s.declared("bloodbank.recorder")
-		if len(queue) != 2 || queue[0].bits&(passive|durable|bit2|bit3) != durable || !maps.Equal(queue[0].args, map[string]any{"x-queue-type": queueType}) {
+		if len(queue) != 2 || queue[0].bits&(passive|durable|bit2|bit3) != durable || !maps.Equal(queue[0].args, map[string]any{"x-queue-type": queueType, "x-single-active-consumer": true}) {
 			t.Fatalf("queue declared as %+v", queue)
 		}
 		if queue[1].kind != DefaultExchange+" #" {
