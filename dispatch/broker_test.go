@@ -28,6 +28,7 @@ const (
 	silent   action = "silent"   // stored and never answered
 	vanish   action = "vanish"   // never answered, not stored
 	block    action = "block"    // Publish blocks until its context ends
+	broke    action = "broke"    // fail at once, not stored; the next one goes over a new connection
 	stuck    action = "stuck"    // Publish blocks for a minute, whatever its context says
 )
 
@@ -199,6 +200,8 @@ func (l *life) Publish(ctx context.Context, m bus.Message, done func(error)) err
 		time.AfterFunc(5*time.Millisecond, func() { answer(errLost) })
 	case lose, happened:
 		time.AfterFunc(5*time.Millisecond, func() { answer(errLost); l.b.lost() })
+	case broke:
+		answer(errLost)
 	case refuse:
 		return errLost
 	case reject:

@@ -14,6 +14,7 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/33god/bloodbank"
@@ -80,6 +81,7 @@ type Dispatcher struct {
 	saved     bool // the final position is on disk
 	progress  progress
 	results   []result
+	troubled  atomic.Bool // results hold a failure; changes with them
 	redrives  []*message
 	redriving map[uint64]struct{} // the dead letters that are being sent again, or not closed yet
 	fault     fault
@@ -294,6 +296,9 @@ type result struct {
 func (d *Dispatcher) deliver(r result) {
 	d.mu.Lock()
 	d.results = append(d.results, r)
+	if r.err != nil {
+		d.troubled.Store(true)
+	}
 	d.mu.Unlock()
 	d.nudge()
 }

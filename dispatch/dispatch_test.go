@@ -416,3 +416,18 @@ func TestStopInTheMiddleOfABatch(t *testing.T) {
 		})
 	}
 }
+
+// The connection breaks and is made anew while a batch is being sent: what goes over
+// the new one must not overtake what was lost with the old.
+func TestNewConnectionInTheMiddleOfABatch(t *testing.T) {
+	t.Parallel()
+	run(t, func(r *rig) { r.broker.ordered = true; r.broker.script = []action{block} }, func(r *rig) {
+		r.accept("k", "k", "j", "k", "j", "", "k")
+		r.broker.set(func(b *broker) { b.script = []action{confirm, broke, broke} })
+		r.restart() // now they come at once
+		r.pass(time.Minute)
+		r.settled(0)
+		r.require(len(r.broker.order) == 7, "%d are stored", len(r.broker.order))
+		r.checkAll()
+	})
+}

@@ -190,7 +190,7 @@ func (l *loop) send(ctx context.Context, m *message) {
 		l.bury(ctx, m, m.refused)
 		return
 	}
-	if l.open() && !l.claimProbe(m) {
+	if l.overtakes(ctx, m) || l.open() && !l.claimProbe(m) {
 		return
 	}
 	m.sent++
@@ -203,11 +203,29 @@ func (l *loop) send(ctx context.Context, m *message) {
 	}
 }
 
+// overtakes reports whether m may not be sent now, because an earlier message of its
+// key has failed meanwhile; m then waits behind it. A driver that lost its connection
+// tells all failures before it sends over the next one: whoever was sent without a
+// look at them would arrive before those that are to be sent again.
+func (l *loop) overtakes(ctx context.Context, m *message) bool {
+	if !l.d.troubled.Load() {
+		return false
+	}
+	l.collect(ctx)
+	q := l.lines[m.key]
+	if m.redriven != nil || q == nil || len(q.failed) == 0 || q.failed[0].seq > m.seq {
+		return false
+	}
+	l.postpone(m)
+	return true
+}
+
 // collect works off what the bus has answered and what people asked for.
 func (l *loop) collect(ctx context.Context) {
 	l.d.mu.Lock()
 	results, redrives := l.d.results, l.d.redrives
 	l.d.results, l.d.redrives = nil, nil
+	l.d.troubled.Store(false)
 	l.d.mu.Unlock()
 	for _, r := range results {
 		if r.m.awaited != r.attempt {
