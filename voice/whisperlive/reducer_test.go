@@ -85,7 +85,6 @@ func TestEveryWordComesOnce(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		legacy := rapid.Bool().Draw(t, "legacy")
-		// Servers with times in whole seconds forget nothing but lines.
 		history(t, &model{legacy: legacy, diarized: rapid.Bool().Draw(t, "diarized"), tokenwise: !legacy && rapid.Bool().Draw(t, "tokenwise")})
 	})
 }
