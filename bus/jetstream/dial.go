@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -36,6 +36,7 @@ type remote struct {
 	said     error           // the last failed attempt to connect
 	denied   error           // the last permission that was missed
 	deniedAt time.Time
+	unheard  error              // the permission that the look under way missed
 	giveUp   context.CancelFunc // ends a look that can never be answered
 	stream   jetstream.StreamConfig
 }
@@ -100,14 +101,6 @@ func Dial(ctx context.Context, o DialOptions) (*Bus, error) {
 		b.own.Go(b.janitor)
 	}
 	return b, nil
-}
-
-// Dial makes the socket for the client library, which heeds no context.
-func (r *remote) Dial(network, addr string) (net.Conn, error) {
-	r.mu.Lock()
-	ctx := r.dialling
-	r.mu.Unlock()
-	return (&net.Dialer{Timeout: r.opts.DialTimeout, KeepAlive: 15 * time.Second}).DialContext(ctx, network, addr)
 }
 
 // firstLook waits for the first attempt and returns what no later one can mend.
@@ -181,6 +174,7 @@ func (r *remote) lost(why error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.epoch++
+	r.denied = nil // a new login has permissions of its own
 	r.trouble = fmt.Errorf("jetstream: connection to %s lost", r.place)
 	if why != nil {
 		r.trouble = fmt.Errorf("jetstream: connection to %s lost: %w", r.place, why)
@@ -260,13 +254,13 @@ func (b *Bus) look(ctx context.Context) error {
 	defer cancel()
 	r.mu.Lock()
 	epoch := r.epoch
-	r.giveUp, r.denied = cancel, nil
+	r.giveUp, r.unheard = cancel, nil
 	r.mu.Unlock()
 	err := r.explainAPI(b.adopt(ctx))
 	r.mu.Lock()
 	r.giveUp = nil
-	if err != nil && r.denied != nil {
-		err = r.denied
+	if err != nil && r.unheard != nil {
+		err = r.unheard
 	}
 	if epoch == r.epoch {
 		r.trouble = err
@@ -279,7 +273,8 @@ func (b *Bus) look(ctx context.Context) error {
 }
 
 // farComplained handles what the server reports by itself: mostly permissions,
-// over which it drops a request without an answer.
+// over which it drops a request without an answer. One that an event misses says
+// nothing about the stream, so that a look under way goes on.
 func (b *Bus) farComplained(err error) {
 	if !errors.Is(err, nats.ErrPermissionViolation) {
 		return
@@ -287,9 +282,11 @@ func (b *Bus) farComplained(err error) {
 	said := explainDenied(err)
 	r := b.far
 	r.mu.Lock()
-	r.denied, r.deniedAt = said, time.Now()
-	if r.giveUp != nil {
+	if r.giveUp != nil && !strings.HasPrefix(subjectOf(err), SubjectPrefix) {
+		r.unheard = said
 		r.giveUp()
+	} else {
+		r.denied, r.deniedAt = said, time.Now()
 	}
 	r.mu.Unlock()
 	b.mu.Lock()

@@ -2,6 +2,7 @@ package jetstream
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -331,5 +332,29 @@ func write(t *testing.T, file, text string) {
 	t.Helper()
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestDeniedEventsLeaveTheStreamAlone: a permission that one event misses says
+// nothing about the stream, whenever the server reports it.
+func TestDeniedEventsLeaveTheStreamAlone(t *testing.T) {
+	t.Parallel()
+	deny := func(subject string) error {
+		return fmt.Errorf("%w: Permissions Violation for Publish to %q", nats.ErrPermissionViolation, subject)
+	}
+	gaveUp := 0
+	b := &Bus{far: &remote{giveUp: func() { gaveUp++ }}}
+	b.farComplained(deny(SubjectPrefix + "test.message.sent"))
+	if gaveUp != 0 || b.far.unheard != nil || b.far.denied == nil {
+		t.Errorf("a denied event ends the look: %d times; %v, %v", gaveUp, b.far.unheard, b.far.denied)
+	}
+	b.farComplained(deny("$JS.API.STREAM.INFO." + Stream))
+	if gaveUp != 1 {
+		t.Errorf("the look gave up %d times; its own request was denied", gaveUp)
+	}
+	demandRefusal(t, b.far.unheard, "may not publish", "$JS.API.")
+	b.far.lost(nil)
+	if b.far.denied != nil {
+		t.Error("a lost connection keeps what its permissions were")
 	}
 }
