@@ -46,7 +46,7 @@ func (a *App) openCauses(ctx context.Context) error {
 	c.fallback = correlation.NewFallback(correlation.FallbackOptions{Fast: copied, Truth: a.store, Ready: c.links.Ready, MaxAge: o.TTL})
 	c.tracker = c.fallback
 	if err := c.links.Start(ctx); err != nil {
-		return errors.Join(err, copied.Close(ctx))
+		return errors.Join(err, copied.Close())
 	}
 	a.causes = c
 	return nil
@@ -66,7 +66,7 @@ func (a *App) closeCauses(ctx context.Context) error {
 	if a.causes.copy == nil {
 		return nil
 	}
-	return errors.Join(a.causes.links.Stop(ctx), a.causes.copy.Close(ctx))
+	return errors.Join(a.causes.links.Stop(ctx), a.causes.copy.Close())
 }
 
 func (c *causes) wake(last int64) {
@@ -103,7 +103,7 @@ func RebuildCorrelation(ctx context.Context, cfg config.Config, dryRun bool, pro
 	if err != nil {
 		return r, err
 	}
-	defer func() { err = errors.Join(err, copied.Close(context.WithoutCancel(ctx))) }()
+	defer func() { err = errors.Join(err, copied.Close()) }()
 	return recorder.RebuildLinks(ctx, recorder.RebuildOptions{
 		Source: a.store, Keeper: copied, MaxAge: o.TTL, DryRun: dryRun, Progress: progress,
 	})

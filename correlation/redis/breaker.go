@@ -25,15 +25,12 @@ type breaker struct {
 	kick chan struct{} // asks the prober to look
 
 	mu    sync.Mutex
-	fault error         // nil while closed
-	since time.Time     // of the fault
-	up    chan struct{} // closed while the breaker is closed
+	fault error     // nil while closed
+	since time.Time // of the fault
 }
 
 func newBreaker() *breaker {
-	b := &breaker{kick: make(chan struct{}, 1), up: make(chan struct{})}
-	close(b.up)
-	return b
+	return &breaker{kick: make(chan struct{}, 1)}
 }
 
 func (b *breaker) state() (since time.Time, fault error) {
@@ -42,20 +39,13 @@ func (b *breaker) state() (since time.Time, fault error) {
 	return b.since, b.fault
 }
 
-// working is closed while Redis answers.
-func (b *breaker) working() <-chan struct{} {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.up
-}
-
 // trip opens the breaker, and reports whether it was closed.
 func (b *breaker) trip(err error) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	turned := b.fault == nil
 	if turned {
-		b.since, b.up = time.Now(), make(chan struct{})
+		b.since = time.Now()
 	}
 	b.fault = err
 	if turned {
@@ -79,7 +69,6 @@ func (b *breaker) restore() (down time.Duration) {
 		return 0
 	}
 	down, b.fault = time.Since(b.since), nil
-	close(b.up)
 	return down
 }
 

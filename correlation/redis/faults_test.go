@@ -123,13 +123,8 @@ func TestDownAtStart(t *testing.T) {
 	l := link(t)
 	unavailable(t, tracker.Add(t.Context(), l))
 	unavailable(t, tracker.Check(t.Context()))
-	if tracker.Offer(l) != 0 {
-		t.Fatal("there is room in the queue")
-	}
 	server.Start()
-	if err := tracker.Flush(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Eventually(t, "links are written", func() bool { return tracker.Add(t.Context(), l) == nil })
 	if got, err := tracker.Parents(t.Context(), l.Child); err != nil || len(got) != 1 {
 		t.Fatalf("%v, %v", got, err)
 	}
@@ -158,90 +153,25 @@ func TestLostAnswerDoesNoHarm(t *testing.T) {
 	}
 }
 
-// Offer never waits; what does not fit is counted, and a rebuild brings it back.
-func TestOfferDropsWhenFull(t *testing.T) {
-	t.Parallel()
-	server := testenv.Redis(t)
-	server.Freeze()
-	tracker := openTest(t, Options{Addr: server.Addr(), Timeout: short, Queue: 100})
-	var links []Link
-	for range 150 {
-		links = append(links, link(t))
-	}
-	began := time.Now()
-	if dropped := tracker.Offer(links...); dropped != 50 {
-		t.Fatalf("%d were dropped, want 50", dropped)
-	}
-	if took := time.Since(began); took > 5*short {
-		t.Fatalf("Offer waited for %s", took)
-	}
-	if s := tracker.Status(); s.Queued != 100 || s.Dropped != 50 {
-		t.Fatalf("%+v", s)
-	}
-	server.Thaw()
-	if err := tracker.Flush(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if s := tracker.Status(); s.Queued != 0 || s.Dropped != 50 || s.Written != 100 {
-		t.Fatalf("%+v", s)
-	}
-	_, err := tracker.Rebuild(t.Context(), func(context.Context, func([]Link) error) error { return context.Canceled })
-	if s := tracker.Status(); err == nil || s.Dropped != 50 {
-		t.Fatalf("a rebuild that failed repairs nothing: %v, %+v", err, s)
-	}
-	n, err := tracker.Rebuild(t.Context(), func(_ context.Context, yield func([]Link) error) error { return yield(links) })
-	if s := tracker.Status(); err != nil || n != 150 || s.Dropped != 0 {
-		t.Fatalf("%d, %v, %+v", n, err, s)
-	}
-	for _, l := range links {
-		if _, err := tracker.Parents(t.Context(), l.Child); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
-func TestCloseWritesTheQueue(t *testing.T) {
-	t.Parallel()
-	server := testenv.Redis(t)
-	tracker := openTest(t, Options{Addr: server.Addr()})
-	var links []Link
-	for range 1000 {
-		links = append(links, link(t))
-	}
-	tracker.Offer(links...)
-	if err := tracker.Close(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if s := tracker.Status(); s.Written != 1000 || s.Dropped != 0 {
-		t.Fatalf("%+v", s)
-	}
-	if tracker.Offer(links[0]) != 1 {
-		t.Fatal("a closed tracker takes links")
-	}
-	if err := tracker.Close(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-}
-
 func TestCloseDoesNotWaitForRedis(t *testing.T) {
 	t.Parallel()
 	server := testenv.Redis(t)
 	server.Stop()
 	tracker := openTest(t, Options{Addr: server.Addr(), Timeout: short})
-	tracker.Offer(link(t), link(t))
+	unavailable(t, tracker.Add(t.Context(), link(t)))
 	began := time.Now()
-	if err := tracker.Close(t.Context()); err != nil {
+	if err := tracker.Close(); err != nil {
 		t.Fatal(err)
 	}
 	if took := time.Since(began); took > 5*time.Second {
 		t.Fatalf("it took %s", took)
 	}
-	if s := tracker.Status(); s.Dropped != 2 || s.Queued != 0 {
-		t.Fatalf("%+v", s)
+	if err := tracker.Close(); err != nil {
+		t.Fatal("a second time:", err)
 	}
 }
 
-// A full Redis refuses to write, but still reads; the links wait.
+// A full Redis refuses to write, but still reads.
 func TestFullRedis(t *testing.T) {
 	t.Parallel()
 	tracker, c, _ := setup(t, Options{})
@@ -256,14 +186,11 @@ func TestFullRedis(t *testing.T) {
 	if !strings.Contains(err.Error(), "maxmemory") {
 		t.Errorf("it should say what to do: %v", err)
 	}
-	tracker.Offer(waiting)
 	if got, err := tracker.Parents(t.Context(), l.Child); err != nil || len(got) != 1 {
 		t.Fatalf("%v, %v", got, err)
 	}
 	must(c.ConfigSet(t.Context(), "maxmemory", "0").Result())(t)
-	if err := tracker.Flush(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Eventually(t, "links are written again", func() bool { return tracker.Add(t.Context(), waiting) == nil })
 	if got, err := tracker.Parents(t.Context(), waiting.Child); err != nil || len(got) != 1 {
 		t.Fatalf("%v, %v", got, err)
 	}
@@ -307,7 +234,7 @@ func TestRefusedAtStart(t *testing.T) {
 		"no port":           {Options{Addr: "localhost"}, bloodbank.CodeInvalid, "host:port"},
 		"negative database": {Options{DB: -1}, bloodbank.CodeInvalid, "database"},
 		"short life":        {Options{TTL: time.Millisecond}, bloodbank.CodeInvalid, "1s"},
-		"negative queue":    {Options{Queue: -1}, bloodbank.CodeInvalid, "queue"},
+		"negative timeout":  {Options{Timeout: -1}, bloodbank.CodeInvalid, "timeout"},
 	} {
 		_, err := Open(t.Context(), c.o)
 		if bloodbank.CodeOf(err) != c.code || !strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), "tell-nobody") {
@@ -359,7 +286,7 @@ func openErr(t *testing.T, o Options) error {
 	t.Helper()
 	tracker, err := Open(t.Context(), o)
 	if err == nil {
-		_ = tracker.Close(t.Context())
+		_ = tracker.Close()
 	}
 	return err
 }

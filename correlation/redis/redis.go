@@ -21,7 +21,6 @@ import (
 const (
 	DefaultTTL     = 30 * 24 * time.Hour
 	DefaultTimeout = time.Second
-	DefaultQueue   = 10_000
 )
 
 // Options configure a [Tracker]. The zero value of a field means its default.
@@ -39,8 +38,6 @@ type Options struct {
 	TTL time.Duration
 	// Timeout is how long one round trip may take; the default is 1 s.
 	Timeout time.Duration
-	// Queue is how many links [Tracker.Offer] holds; the default is 10,000.
-	Queue int
 	// Lookup returns those of ids (as many as a chain may have) that the store
 	// knows, in any order. With it,
 	// nodes have their details, and events without parents are known. It may be
@@ -61,9 +58,6 @@ func (o Options) withDefaults() (Options, error) {
 	if o.Timeout == 0 {
 		o.Timeout = DefaultTimeout
 	}
-	if o.Queue == 0 {
-		o.Queue = DefaultQueue
-	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -73,8 +67,8 @@ func (o Options) withDefaults() (Options, error) {
 	switch {
 	case o.TTL < time.Second:
 		return o, bloodbank.Errorf(bloodbank.CodeInvalid, "the time to live of links in Redis is %s; use at least 1s", o.TTL)
-	case o.Timeout < 0 || o.Queue < 0:
-		return o, bloodbank.Errorf(bloodbank.CodeInvalid, "the timeout (%s) and the queue (%d) for Redis must not be negative", o.Timeout, o.Queue)
+	case o.Timeout < 0:
+		return o, bloodbank.Errorf(bloodbank.CodeInvalid, "the timeout for Redis is %s; it must not be negative", o.Timeout)
 	case o.DB < 0:
 		return o, bloodbank.Errorf(bloodbank.CodeInvalid, "the Redis database is %d; use a number from 0", o.DB)
 	}
@@ -102,7 +96,6 @@ type Tracker struct {
 	o       Options
 	client  atomic.Pointer[goredis.Client]
 	breaker *breaker
-	queue   *queue
 	scripts scripts
 	counts  counts
 
@@ -121,7 +114,7 @@ func Open(ctx context.Context, o Options) (*Tracker, error) {
 		return nil, err
 	}
 	logging.Disable() // it prints what it also returns as errors
-	t := &Tracker{o: o, queue: newQueue(o.Queue), breaker: newBreaker(), scripts: newScripts()}
+	t := &Tracker{o: o, breaker: newBreaker(), scripts: newScripts()}
 	t.client.Store(t.dial())
 	if err := t.ping(ctx); err != nil {
 		if ctx.Err() != nil {
@@ -139,7 +132,6 @@ func Open(ctx context.Context, o Options) (*Tracker, error) {
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))
 	t.stop = stop
 	t.done.Go(func() { t.probe(run) })
-	t.done.Go(func() { t.write(run) })
 	return t, nil
 }
 
@@ -156,25 +148,15 @@ func (t *Tracker) dial() *goredis.Client {
 	})
 }
 
-// Close writes what is queued, within ctx and only if Redis answers, and ends
-// the tracker. Links that could not be written are counted and logged. It is
-// idempotent.
-func (t *Tracker) Close(ctx context.Context) error {
+// Close ends the tracker. It is idempotent.
+func (t *Tracker) Close() error {
+	var err error
 	t.close.Do(func() {
-		t.queue.close()
-		select {
-		case <-t.queue.finished:
-		case <-ctx.Done():
-		}
 		t.stop()
 		t.done.Wait()
-		if left := t.queue.abandon(); left > 0 {
-			t.counts.dropped.Add(uint64(left))
-			t.o.Logger.Warn("links were not written to Redis before the end; bb correlation rebuild brings them back", "count", left)
-		}
-		_ = t.client.Load().Close()
+		err = t.client.Load().Close()
 	})
-	return nil
+	return err
 }
 
 // Check reports whether Redis answers now. While the breaker is open it says so
@@ -184,7 +166,7 @@ func (t *Tracker) Check(ctx context.Context) error {
 }
 
 type counts struct {
-	written, dropped, refused atomic.Uint64
+	written, refused atomic.Uint64
 }
 
 // Status describes a tracker. The counts are since it was opened.
@@ -193,20 +175,15 @@ type Status struct {
 	Up    bool      `json:"up"`
 	Fault string    `json:"fault,omitempty"`
 	Since time.Time `json:"since,omitzero"`
-	// Queued is how many links wait to be written.
-	Queued int `json:"queued"`
-	// Written counts links that are in Redis. Dropped counts those that never
-	// came there, because the queue was full or the tracker ended; a rebuild
-	// brings them back and sets it to 0. Refused counts those that Redis does not
+	// Written counts links that Redis took. Refused counts those that it does not
 	// take, because one of their keys holds something else.
 	Written uint64 `json:"written"`
-	Dropped uint64 `json:"dropped"`
 	Refused uint64 `json:"refused"`
 }
 
 // Status returns a snapshot. It asks nobody.
 func (t *Tracker) Status() Status {
-	s := Status{Up: true, Queued: t.queue.len(), Written: t.counts.written.Load(), Dropped: t.counts.dropped.Load(), Refused: t.counts.refused.Load()}
+	s := Status{Up: true, Written: t.counts.written.Load(), Refused: t.counts.refused.Load()}
 	if since, err := t.breaker.state(); err != nil {
 		s.Up, s.Fault, s.Since = false, err.Error(), since
 	}

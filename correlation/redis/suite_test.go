@@ -79,7 +79,7 @@ func openTest(tb testing.TB, o Options) *Tracker {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() {
-		if err := t.Close(context.WithoutCancel(tb.Context())); err != nil {
+		if err := t.Close(); err != nil {
 			tb.Error(err)
 		}
 	})

@@ -157,22 +157,3 @@ func refusals(replies []goredis.Cmder) int {
 	}
 	return n
 }
-
-// Rebuild writes all links that source gives to its yield, batch by batch, and
-// returns how many. When it has worked, nothing that was dropped before is
-// missing any more.
-func (t *Tracker) Rebuild(ctx context.Context, source func(ctx context.Context, yield func([]Link) error) error) (int, error) {
-	missing := t.counts.dropped.Swap(0)
-	n := 0
-	err := source(ctx, func(links []Link) error {
-		if err := t.Add(ctx, links...); err != nil {
-			return err
-		}
-		n += len(links)
-		return nil
-	})
-	if err != nil {
-		t.counts.dropped.Add(missing)
-	}
-	return n, err
-}
