@@ -13,6 +13,7 @@ import (
 
 	"github.com/33god/bloodbank"
 	"github.com/33god/bloodbank/client"
+	"github.com/33god/bloodbank/voice/subtitles"
 )
 
 func voiceFormats() []string { return []string{"text", "json", "srt", "vtt"} }
@@ -78,7 +79,7 @@ type transcript struct {
 	*transcripts
 	recording recording
 	path      string // "" is stdout
-	cues      []client.Cue
+	cues      []subtitles.Cue
 	text      bytes.Buffer // of what goes into a file
 }
 
@@ -108,7 +109,7 @@ func (t *transcript) add(line client.VoiceLine) error {
 		return nil
 	}
 	start, end := line.Times()
-	t.cues = append(t.cues, client.Cue{Start: start, End: end, Text: text})
+	t.cues = append(t.cues, subtitles.Cue{Start: start, End: end, Text: text})
 	var w io.Writer = &t.text
 	if t.path == "" {
 		w = t.stdout
@@ -141,9 +142,9 @@ func (t *transcript) finish(failed error) error {
 	var err error
 	switch t.format {
 	case "srt":
-		err = client.WriteSRT(w, t.cues)
+		err = subtitles.WriteSRT(w, t.cues)
 	case "vtt":
-		err = client.WriteVTT(w, t.cues)
+		err = subtitles.WriteVTT(w, t.cues)
 	}
 	if err != nil || t.path == "" {
 		return err

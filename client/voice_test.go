@@ -407,24 +407,6 @@ func TestVoiceSessionForgotten(t *testing.T) {
 	}
 }
 
-func TestSubtitles(t *testing.T) {
-	t.Parallel()
-	cues := []client.Cue{
-		{Start: 180 * time.Millisecond, End: 2960 * time.Millisecond, Text: " a <b> & c -->\n\n d "},
-		{Text: " "},
-		{Start: 100 * time.Hour, End: time.Second, Text: "late"},
-	}
-	var srt, vtt strings.Builder
-	must(t, client.WriteSRT(&srt, cues))
-	must(t, client.WriteVTT(&vtt, cues))
-	if want := "1\n00:00:00,180 --> 00:00:02,960\na <b> & c -- > d\n\n2\n100:00:00,000 --> 100:00:00,000\nlate\n\n"; srt.String() != want {
-		t.Errorf("SRT %q", srt.String())
-	}
-	if want := "WEBVTT\n\n00:00:00.180 --> 00:00:02.960\na &lt;b&gt; &amp; c --&gt; d\n\n100:00:00.000 --> 100:00:00.000\nlate\n\n"; vtt.String() != want {
-		t.Errorf("VTT %q", vtt.String())
-	}
-}
-
 func TestRepeatAudio(t *testing.T) {
 	t.Parallel()
 	pcm := []byte{1, 2, 3, 4}

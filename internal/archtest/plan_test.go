@@ -30,6 +30,7 @@ func plan() []room {
 		{"wal/segment", list("wal/vfs"), bytes},
 		{"wal", list("wal/segment", "wal/vfs"), bytes},
 		{"voice/audio", nil, "bytes in, samples out; it knows no session"},
+		{"voice/subtitles", nil, "text and times in, a file out; it knows no session"},
 
 		{"bus", list("."), "a contract knows only the nouns"},
 		{"store", list("."), "a contract knows only the nouns"},
@@ -80,7 +81,7 @@ func plan() []room {
 		{"torture", list(".", "client", "internal/faultproxy"), "it drives a server from outside, as its users do"},
 
 		{"app", list(anything), "the one place where drivers are chosen"},
-		{"cli", list(".", "app", "client", "config", "schema", "torture"), "a verb asks the daemon or app; it holds no logic of the flow"},
+		{"cli", list(".", "app", "client", "config", "schema", "torture", "voice/subtitles"), "a verb asks the daemon or app; it holds no logic of the flow"},
 		{"cmd/bb", list("cli"), "signals in, exit code out"},
 	}
 }
@@ -103,7 +104,7 @@ func above() []string { return list("app", "cli", "cmd/bb") }
 
 // doorOfVoice is what a door for speech may know.
 func doorOfVoice() []string {
-	return list(".", "voice", "voice/audio", "voice/wsdoor", "gateway", "live", "bus", "store", "correlation", "schema", "speech")
+	return list(".", "voice", "voice/audio", "voice/subtitles", "voice/wsdoor", "gateway", "live", "bus", "store", "correlation", "schema", "speech")
 }
 
 func list(items ...string) []string { return items }

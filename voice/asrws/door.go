@@ -2,11 +2,8 @@ package asrws
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"log/slog"
 	"net/http"
-	"strings"
 	"sync"
 	"time"
 
@@ -34,6 +31,7 @@ type Options struct {
 // Door serves the WebSocket. It is an [http.Handler] for the path /asr.
 type Door struct {
 	o       Options
+	guard   wsdoor.Guard
 	times   times
 	clients sync.WaitGroup
 }
@@ -64,7 +62,7 @@ func New(o Options) *Door {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Door{o: o, times: usualTimes()}
+	return &Door{o: o, guard: wsdoor.Guard{Origins: o.Origins, Token: o.Token}, times: usualTimes()}
 }
 
 // Wait waits for the clients to be gone.
@@ -74,13 +72,13 @@ func (d *Door) Wait() { d.clients.Wait() }
 // session waits at the desk for it to come back.
 func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err := d.admit(r); err != nil {
-		refuse(w, err)
+		wsdoor.Refuse(w, err)
 		return
 	}
 	p, invalid := parseParams(r.URL.Query(), d.o.Desk.Recogniser().Features())
 	ticket, err := d.o.Desk.Admit(r.Context(), p.resumes())
 	if err != nil {
-		refuse(w, err)
+		wsdoor.Refuse(w, err)
 		return
 	}
 	defer ticket.Return()
@@ -91,7 +89,7 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	// The origin was checked in admit, by a wider rule than the library's.
 	wire := new(wsdoor.Wire)
-	conn, err := websocket.Accept(wire.Under(w), r, &websocket.AcceptOptions{InsecureSkipVerify: true})
+	conn, err := websocket.Accept(wire.Under(w), r, &websocket.AcceptOptions{InsecureSkipVerify: true, Subprotocols: wsdoor.Subprotocols()})
 	if err != nil {
 		return // answered by Accept
 	}
@@ -109,36 +107,12 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c.serve(ctx)
 }
 
-// admit checks what needs no session.
+// admit checks what needs no session. A wrong token is 403 here, as upstream answers it;
+// the other doors say 401.
 func (d *Door) admit(r *http.Request) error {
-	switch {
-	case !strings.EqualFold(r.Header.Get("Upgrade"), "websocket"):
-		return bloodbank.Errorf(bloodbank.CodeInvalid, "this is a WebSocket; connect with ws:// and send audio in binary frames")
-	case !trusted(r, d.o.Origins):
-		return bloodbank.Errorf(bloodbank.CodeForbidden, "pages of this origin may not connect; add it to the allowed origins")
-	case !authorised(r, d.o.Token):
-		return bloodbank.Errorf(bloodbank.CodeForbidden, "the token is missing or wrong; give it as ?token= or as Authorization: Bearer")
+	err := d.guard.CheckSocket(r)
+	if bloodbank.CodeOf(err) == bloodbank.CodeUnauthorized {
+		return bloodbank.Errorf(bloodbank.CodeForbidden, "%w", err)
 	}
-	return nil
-}
-
-// refusal has the shape of all errors over HTTP; Detail is for the original's clients.
-type refusal struct {
-	Error  *bloodbank.Error `json:"error"`
-	Detail string           `json:"detail"`
-}
-
-// refuse answers before the upgrade.
-func refuse(w http.ResponseWriter, err error) {
-	var e *bloodbank.Error
-	if !errors.As(err, &e) {
-		e = bloodbank.Errorf(bloodbank.CodeInternal, "%w", err)
-	}
-	status := e.Code.HTTPStatus()
-	if status == http.StatusServiceUnavailable {
-		w.Header().Set("Retry-After", "5")
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(refusal{Error: e, Detail: e.Message})
+	return err
 }

@@ -181,6 +181,13 @@ func TestRefusedBeforeTheUpgrade(t *testing.T) {
 			t.Errorf("%+v: body %s", c, b)
 		}
 	}
+	page, _, err := websocket.Dial(t.Context(), locked.URL, &websocket.DialOptions{Subprotocols: []string{"token", "secret"}})
+	if err != nil {
+		t.Fatalf("the token of a page: %v", err)
+	}
+	if page.CloseNow(); page.Subprotocol() != "token" {
+		t.Errorf("a browser would hang up: subprotocol %q", page.Subprotocol())
+	}
 	answer, err := http.Get(broken.URL)
 	if err != nil {
 		t.Fatal(err)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/33god/bloodbank"
+	"github.com/33god/bloodbank/voice/subtitles"
 )
 
 type plain struct {
@@ -59,9 +60,9 @@ func (f *form) answer(w http.ResponseWriter, h *recording) error {
 	case "text":
 		b.WriteString(h.text() + "\n")
 	case "srt":
-		err = WriteSRT(&b, h.subtitles())
+		err = subtitles.WriteSRT(&b, h.subtitles())
 	case "vtt":
-		err = WriteVTT(&b, h.subtitles())
+		err = subtitles.WriteVTT(&b, h.subtitles())
 	case "verbose_json":
 		kind, err = "application/json", encode(&b, f.verbose(h))
 	default:
@@ -110,9 +111,9 @@ func (h *recording) text() string {
 	return strings.Join(texts, " ")
 }
 
-func (h *recording) subtitles() (all []Segment) {
+func (h *recording) subtitles() (all []subtitles.Cue) {
 	for _, u := range h.finals {
-		all = append(all, Segment{Start: u.Start, End: u.End, Text: u.Text})
+		all = append(all, subtitles.Cue{Start: u.Start, End: u.End, Text: u.Text})
 	}
 	return all
 }

@@ -1,4 +1,4 @@
-package files_test
+package subtitles_test
 
 import (
 	"errors"
@@ -6,11 +6,15 @@ import (
 	"testing"
 	"time"
 
-	"github.com/33god/bloodbank/voice/files"
+	"go.uber.org/goleak"
+
+	"github.com/33god/bloodbank/voice/subtitles"
 )
 
-func segments() []files.Segment {
-	return []files.Segment{
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func cues() []subtitles.Cue {
+	return []subtitles.Cue{
 		{Start: -time.Second, End: 999_500 * time.Microsecond, Text: " rounded up \r\n\r\nsecond line\x00"},
 		{Start: time.Second, End: 2 * time.Second, Text: " \n "},
 		{Start: 59_999_499 * time.Microsecond, End: 59_999_500 * time.Microsecond, Text: "1 --> 2 & <i>3</i>"},
@@ -24,7 +28,7 @@ func TestSRT(t *testing.T) {
 		"2\n00:00:59,999 --> 00:01:00,000\n1 -- > 2 & <i>3</i>\n\n" +
 		"3\n101:01:00,000 --> 101:01:00,000\nlate\ttext\n\n"
 	var b strings.Builder
-	if err := files.WriteSRT(&b, segments()); err != nil || b.String() != want {
+	if err := subtitles.WriteSRT(&b, cues()); err != nil || b.String() != want {
 		t.Errorf("%q, want\n%q (%v)", b.String(), want, err)
 	}
 }
@@ -35,7 +39,7 @@ func TestVTT(t *testing.T) {
 		"00:00:59.999 --> 00:01:00.000\n1 --&gt; 2 &amp; &lt;i&gt;3&lt;/i&gt;\n\n" +
 		"101:01:00.000 --> 101:01:00.000\nlate\ttext\n\n"
 	var b strings.Builder
-	if err := files.WriteVTT(&b, segments()); err != nil || b.String() != want {
+	if err := subtitles.WriteVTT(&b, cues()); err != nil || b.String() != want {
 		t.Errorf("%q, want\n%q (%v)", b.String(), want, err)
 	}
 }
@@ -53,10 +57,10 @@ func (f *full) Write(p []byte) (int, error) {
 func TestSubtitlesTellOfFailedWrites(t *testing.T) {
 	t.Parallel()
 	for _, room := range []int{0, 10} {
-		if err := files.WriteVTT(&full{room}, segments()); err == nil {
+		if err := subtitles.WriteVTT(&full{room}, cues()); err == nil {
 			t.Errorf("WriteVTT with room for %d bytes: no error", room)
 		}
-		if err := files.WriteSRT(&full{room}, segments()); err == nil {
+		if err := subtitles.WriteSRT(&full{room}, cues()); err == nil {
 			t.Errorf("WriteSRT with room for %d bytes: no error", room)
 		}
 	}
