@@ -149,18 +149,37 @@ func (m *member) open(prefetch int) (<-chan amqp.Delivery, error) {
 
 // close gives back what is not acknowledged. A broker that does not answer loses
 // the connection: it is of no use to the other members either.
+//
+// The consumer is not cancelled: it would keep what it has until the channel is
+// closed, and the next one would get later messages meanwhile. A channel that is
+// closed gives all of it back before the next consumer has its turn.
 func (m *member) close() {
 	defer m.conn.guard(closeGrace)()
 	m.calls.Lock()
-	// With more than 32 commands under way to a quorum queue the broker's channel
-	// keeps later acknowledgements to itself, and forgets them when it is closed.
-	// A cancellation waits for those under way; the call after it comes when the
-	// rest is on its way. Errors: the channel may be closed already.
-	_ = m.ch.Cancel(consumerTag, false)
-	_ = m.ch.Qos(1, 0, false)
+	// Errors: the channel may be closed already.
+	_ = m.flush()
 	_ = m.ch.Close()
 	m.calls.Unlock()
 	m.b.track(m, false)
+}
+
+// flush waits until the queue has the acknowledgements. With more than 32 commands
+// under way to a quorum queue the broker's channel keeps later ones to itself, and
+// forgets them when it is closed. A consumer that comes and goes waits for those
+// under way; it gets nothing, since it is not its turn. The call after it comes
+// when the rest is on its way.
+func (m *member) flush() error {
+	const passer = consumerTag + "-passer"
+	from, err := m.ch.Consume(m.b.opts.queue(m.c.Group), passer, false, false, false, false, nil)
+	if err != nil {
+		return err
+	}
+	if err := m.ch.Cancel(passer, false); err != nil {
+		return err
+	}
+	for range from { // closed by the cancellation
+	}
+	return m.ch.Qos(1, 0, false)
 }
 
 // pump takes deliveries from the library, which would keep them one by one.
