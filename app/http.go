@@ -10,6 +10,7 @@ import (
 	"github.com/33god/bloodbank"
 	"github.com/33god/bloodbank/httpapi"
 	"github.com/33god/bloodbank/internal/service"
+	"github.com/33god/bloodbank/internal/telemetry"
 )
 
 // httpService is the HTTP server; when it stops listening by itself it dies.
@@ -50,6 +51,7 @@ func (a *App) newHTTPServer() *http.Server {
 		Voice:    a.voiceDoors(),
 		Checks:   a.checks,
 		Status:   a.status,
+		Metrics:  telemetry.Handler(a.metrics),
 		Version:  a.version,
 		Logger:   a.log,
 		Tokens:   a.cfg.HTTP.Tokens,

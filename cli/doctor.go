@@ -77,6 +77,7 @@ func (c *command) serverFindings(ctx context.Context) []app.Finding {
 			Lag   int64
 			Fault string
 		}
+		Voice struct{ Desk deskStatus }
 	}
 	if err := json.Unmarshal(raw, &s); err != nil {
 		return []app.Finding{{Check: name, Verdict: app.Fail, Message: "its status cannot be read: " + err.Error()}}
@@ -90,5 +91,29 @@ func (c *command) serverFindings(ctx context.Context) []app.Finding {
 	case s.Dispatch.Dead > 0:
 		f.Verdict, f.Message = app.Warn, fmt.Sprintf("%d dead letter(s); see bb dlq list", s.Dispatch.Dead)
 	}
-	return []app.Finding{f}
+	return []app.Finding{f, s.Voice.Desk.finding()}
+}
+
+// deskStatus is how much is spoken to the server.
+type deskStatus struct {
+	Sessions    int
+	MaxSessions int     `json:"max_sessions"`
+	Lag         float64 `json:"lag_seconds"`
+	MaxLag      float64 `json:"max_lag_seconds"`
+	Counts      struct{ Refused, Failed uint64 }
+}
+
+// finding warns before clients are refused.
+func (d *deskStatus) finding() app.Finding {
+	f := app.Finding{Check: "voice load", Verdict: app.Pass, Message: fmt.Sprintf(
+		"%d of %d sessions; %.1f s of speech wait to be transcribed", d.Sessions, d.MaxSessions, d.Lag)}
+	switch {
+	case d.MaxSessions > 0 && d.Sessions >= d.MaxSessions:
+		f.Verdict, f.Message = app.Warn, f.Message+"; more are refused: see voice.max_sessions (BB_VOICE_MAX_SESSIONS)"
+	case d.MaxLag > 0 && d.Lag > d.MaxLag/2:
+		f.Verdict, f.Message = app.Warn, fmt.Sprintf("%s; from %.0f s on clients are refused: fewer sessions, or a recogniser elsewhere", f.Message, d.MaxLag)
+	case d.Counts.Refused+d.Counts.Failed > 0:
+		f.Message += fmt.Sprintf("; since the start %d client(s) were refused and %d utterance(s) lost", d.Counts.Refused, d.Counts.Failed)
+	}
+	return f
 }

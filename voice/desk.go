@@ -59,6 +59,7 @@ type Desk struct {
 	mu     sync.Mutex
 	seats  map[uuid.UUID]*seat
 	places int // taken by tickets and sessions
+	meter  meter
 	closed bool
 }
 
@@ -129,13 +130,16 @@ type Status struct {
 	MaxSessions int `json:"max_sessions"`
 	// Lag is the audio of all sessions that waits to be transcribed, in seconds.
 	Lag float64 `json:"lag_seconds"`
+	// MaxLag is from where on nobody more is let in.
+	MaxLag float64 `json:"max_lag_seconds"`
+	Counts Counts  `json:"counts"`
 }
 
 // Status returns a snapshot.
 func (d *Desk) Status() Status {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	s := Status{MaxSessions: d.o.MaxSessions, Lag: seconds(d.lag())}
+	s := Status{MaxSessions: d.o.MaxSessions, Lag: seconds(d.lag()), MaxLag: seconds(d.o.MaxLag), Counts: d.meter.snapshot()}
 	for _, seat := range d.seats {
 		if !seat.over {
 			s.Sessions++

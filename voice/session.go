@@ -33,7 +33,8 @@ type SessionOptions struct {
 	// tell, and formats that need ffmpeg are refused.
 	Audio audio.Options
 
-	past *PastSession // goes on where an earlier process was
+	past  *PastSession // goes on where an earlier process was
+	meter *meter       // counts beside the session; may be nil
 }
 
 // Reason says why a session ended. It is published, so its values are for ever.
@@ -187,6 +188,7 @@ func (s *Session) hear(ctx context.Context, pcm []int16) error {
 	s.mu.Lock()
 	s.totals.Audio += audio.Duration(int64(len(pcm)))
 	s.mu.Unlock()
+	s.o.meter.count(func(c *Counts) { c.Audio += audio.Duration(int64(len(pcm))).Seconds() })
 	return s.stream.Write(ctx, pcm)
 }
 
@@ -219,9 +221,11 @@ func (s *Session) End(ctx context.Context, why Reason) (Totals, error) {
 // giveUp counts the utterances that will never have an outcome.
 func (s *Session) giveUp() {
 	s.mu.Lock()
-	s.totals.Failed += len(s.open)
+	left := len(s.open)
+	s.totals.Failed += left
 	clear(s.open)
 	s.mu.Unlock()
+	s.o.meter.count(func(c *Counts) { c.Failed += uint64(left) })
 }
 
 // Totals is the sum so far.

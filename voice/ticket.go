@@ -28,11 +28,13 @@ type Ticket struct {
 // session that the client comes back to; the zero value is none.
 func (d *Desk) Admit(ctx context.Context, resume uuid.UUID) (*Ticket, error) {
 	if err := d.enter(resume); err != nil {
+		d.meter.count(func(c *Counts) { c.Refused++ })
 		return nil, err
 	}
 	t := &Ticket{desk: d, resume: resume}
 	if err := d.o.Recogniser.Check(ctx); err != nil {
 		t.Return()
+		d.meter.count(func(c *Counts) { c.Refused++ })
 		return nil, bloodbank.Errorf(bloodbank.CodeUnavailable, "speech cannot be recognised now: %w", err)
 	}
 	return t, nil
@@ -91,7 +93,7 @@ func (t *Ticket) Open(ctx context.Context, o SessionOptions) (*Lease, error) {
 
 func (d *Desk) open(ctx context.Context, o SessionOptions) (_ *Lease, err error) {
 	o.Recogniser, o.Emitter, o.Origin, o.Now = d.o.Recogniser, d.o.Emitter, d.o.Origin, d.o.Now
-	o.Endpoint, o.Audio.Transcoder = o.Endpoint.Or(d.o.Endpoint), d.o.Transcoder
+	o.Endpoint, o.Audio.Transcoder, o.meter = o.Endpoint.Or(d.o.Endpoint), d.o.Transcoder, &d.meter
 	if o.ID == uuid.Nil {
 		if o.ID, err = uuid.NewV7(); err != nil {
 			return nil, fmt.Errorf("make a session id: %w", err)
@@ -121,6 +123,7 @@ func (d *Desk) open(ctx context.Context, o SessionOptions) (_ *Lease, err error)
 		delete(d.seats, o.ID)
 		return nil, err
 	}
+	d.meter.count(func(c *Counts) { c.Opened++ })
 	s.session, s.over = session, false
 	d.places++
 	d.ending.Add(1)

@@ -40,6 +40,7 @@ func (s *Session) Follow(after int) *Follower { return &Follower{feed: s.feed, a
 // listen takes the results of the stream to the emitter and to the followers.
 func (s *Session) listen() {
 	defer s.feed.end()
+	paused := map[int]time.Time{} // when the utterances without an outcome ended
 	for r := range s.stream.Results() {
 		switch r := r.(type) {
 		case Started:
@@ -47,12 +48,18 @@ func (s *Session) listen() {
 		case Interim:
 			s.feed.tell(Update{Kind: KindInterim, Utterance: s.number(r.Utterance), Revision: 1, Text: r.Text})
 		case Ended:
+			paused[r.Utterance] = time.Now()
 			s.feed.tell(Update{Kind: KindEnded, Utterance: s.number(r.Utterance), End: s.at(r.At)})
 		case Final:
-			s.feed.tell(s.publish(s.shift(r.Transcription)))
+			u := s.publish(s.shift(r.Transcription))
+			s.o.meter.outcome(u, paused[r.Utterance])
+			delete(paused, r.Utterance)
+			s.feed.tell(u)
 		case Failed:
 			n := s.number(r.Utterance)
 			s.settle(n, func(t *Totals) { t.Failed++ })
+			s.o.meter.count(func(c *Counts) { c.Failed++ })
+			delete(paused, r.Utterance)
 			s.feed.tell(Update{Kind: KindFailed, Utterance: n, Revision: 1, Start: s.at(r.Start), End: s.at(r.End), Err: r.Err})
 		}
 	}
