@@ -136,6 +136,10 @@ func (c *connection) listen(ctx context.Context) voice.Reason {
 			if why := c.work(ctx); why != "" {
 				return why
 			}
+		case <-c.session.Ready():
+			if err := c.session.Write(ctx, nil); err != nil {
+				return c.complain(ctx, err)
+			}
 		case <-c.lost:
 			return c.drain(ctx, voice.ReasonDisconnected)
 		case <-c.session.Lost():

@@ -108,7 +108,7 @@ func (o *setup) open(tb testing.TB) (*voice.Desk, *asrws.Door) {
 	}
 	desk := voice.NewDesk(context.WithoutCancel(tb.Context()), voice.DeskOptions{
 		Recogniser: o.Recogniser, Emitter: o.Emitter, MaxSessions: o.MaxSessions, Grace: o.Grace,
-		Secret: o.Secret, Past: o.Past,
+		Secret: o.Secret, Past: o.Past, Transcoder: audio.NewTranscoder(audio.TranscoderOptions{}),
 	})
 	door := asrws.New(asrws.Options{Desk: desk, Token: o.Token, Origins: o.Origins, MaxFrame: o.MaxFrame})
 	if o.SendWithin > 0 {

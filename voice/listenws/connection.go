@@ -93,6 +93,10 @@ func (c *connection) listen(ctx context.Context) ending {
 				return *end
 			}
 			idle.Reset(c.door.o.Idle)
+		case <-c.session.Ready():
+			if end := c.judge(c.write(ctx, nil)); end != nil {
+				return *end
+			}
 		case <-idle.C:
 			return ending{
 				voice.ReasonDisconnected, websocket.StatusInternalError, "timeout",
@@ -147,11 +151,21 @@ func (c *connection) take(ctx context.Context, f wsdoor.Frame) *ending {
 	case len(f.Data) == 0:
 		return &ending{voice.ReasonError, closeInvalid, "empty audio frame", "an empty binary frame has no meaning here; send CloseStream"}
 	default:
-		c.conn.Busy(true)
-		err = c.session.Write(ctx, f.Data)
-		c.conn.Busy(false)
-		c.reporter.hears(c.session.Progress().Received)
+		err = c.write(ctx, f.Data)
 	}
+	return c.judge(err)
+}
+
+func (c *connection) write(ctx context.Context, data []byte) error {
+	c.conn.Busy(true)
+	defer c.conn.Busy(false)
+	err := c.session.Write(ctx, data)
+	c.reporter.hears(c.session.Progress().Received)
+	return err
+}
+
+// judge says whether a fault of the session ends the connection.
+func (c *connection) judge(err error) *ending {
 	switch {
 	case err == nil:
 		return nil

@@ -112,6 +112,7 @@ func serve(t *testing.T, o setup) (*httptest.Server, *voice.Desk, *ledger) {
 	}
 	desk := voice.NewDesk(context.WithoutCancel(t.Context()), voice.DeskOptions{
 		Recogniser: o.Recogniser, Emitter: o.Emitter, MaxSessions: o.MaxSessions,
+		Transcoder: audio.NewTranscoder(audio.TranscoderOptions{}),
 	})
 	door := listenws.New(listenws.Options{Desk: desk, Guard: o.Guard, Limits: o.Limits, Idle: o.Idle})
 	s := o.Listen(door)

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -125,4 +126,23 @@ func long(word string) string {
 		return ""
 	}
 	return stem + " " + rest
+}
+
+// MP3 is 16 kHz samples (s16le) as a recording that only ffmpeg can decode, which makes
+// it here too. The test is skipped where ffmpeg is missing.
+func MP3(t testing.TB, pcm []byte) []byte {
+	t.Helper()
+	path, err := exec.LookPath("ffmpeg")
+	if err != nil {
+		t.Skip("ffmpeg is missing, so nothing can be converted; run: apt-get install ffmpeg")
+	}
+	cmd := exec.CommandContext(t.Context(), path, "-loglevel", "error", "-f", "s16le", "-ar", strconv.Itoa(audio.SampleRate), "-ac", "1",
+		"-i", "pipe:0", "-b:a", "128k", "-f", "mp3", "pipe:1")
+	cmd.Stdin = bytes.NewReader(pcm)
+	cmd.Stderr = t.Output()
+	b, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("ffmpeg: %v", err)
+	}
+	return b
 }

@@ -129,6 +129,10 @@ func (c *connection) listen(ctx context.Context) ending {
 			if done, why := c.take(ctx, f); done {
 				return why
 			}
+		case <-c.session.Ready():
+			if done, why := c.judge(ctx, c.write(ctx, nil)); done {
+				return why
+			}
 		case <-c.session.Lost():
 			return endTaken
 		case <-c.behind:
@@ -178,10 +182,19 @@ func (c *connection) take(ctx context.Context, f wsdoor.Frame) (done bool, why e
 	case len(f.Data) == 0:
 		return true, endWanted
 	default:
-		c.conn.Busy(true)
-		err = c.session.Write(ctx, f.Data)
-		c.conn.Busy(false)
+		err = c.write(ctx, f.Data)
 	}
+	return c.judge(ctx, err)
+}
+
+func (c *connection) write(ctx context.Context, data []byte) error {
+	c.conn.Busy(true)
+	defer c.conn.Busy(false)
+	return c.session.Write(ctx, data)
+}
+
+// judge says whether a fault of the session ends the connection.
+func (c *connection) judge(ctx context.Context, err error) (done bool, why ending) {
 	switch {
 	case err == nil:
 		return false, 0

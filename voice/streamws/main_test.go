@@ -111,6 +111,7 @@ func serve(t *testing.T, o setup) (*httptest.Server, *voice.Desk, *ledger) {
 	}
 	desk := voice.NewDesk(context.WithoutCancel(t.Context()), voice.DeskOptions{
 		Recogniser: o.Recogniser, Emitter: o.Emitter, MaxSessions: o.MaxSessions, Grace: o.Grace,
+		Transcoder: audio.NewTranscoder(audio.TranscoderOptions{}),
 	})
 	door := streamws.New(streamws.Options{Desk: desk, Guard: o.Guard, Limits: o.Limits})
 	s := httptest.NewServer(door)
