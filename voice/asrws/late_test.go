@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/33god/bloodbank/voice/audio"
 	"github.com/33god/bloodbank/voice/recognisertest"
 )
 
@@ -12,7 +13,7 @@ import (
 // another one.
 func TestLateSamples(t *testing.T) {
 	t.Parallel()
-	s, _, _ := serve(t, setup{})
+	s, _, _ := serve(t, setup{Transcoder: audio.NewTranscoder(audio.TranscoderOptions{})})
 	c := dial(t, s, "")
 	c.greeting()
 	c.send(recognisertest.MP3(t, said(2, 700*time.Millisecond)))

@@ -91,6 +91,7 @@ type setup struct {
 	Recogniser  voice.Recogniser
 	Emitter     voice.Emitter
 	MaxSessions int
+	Transcoder  *audio.Transcoder
 	Grace       time.Duration // 0 is none
 	Token       string
 	Origins     []string
@@ -108,7 +109,7 @@ func (o *setup) open(tb testing.TB) (*voice.Desk, *asrws.Door) {
 	}
 	desk := voice.NewDesk(context.WithoutCancel(tb.Context()), voice.DeskOptions{
 		Recogniser: o.Recogniser, Emitter: o.Emitter, MaxSessions: o.MaxSessions, Grace: o.Grace,
-		Secret: o.Secret, Past: o.Past, Transcoder: audio.NewTranscoder(audio.TranscoderOptions{}),
+		Secret: o.Secret, Past: o.Past, Transcoder: o.Transcoder,
 	})
 	door := asrws.New(asrws.Options{Desk: desk, Token: o.Token, Origins: o.Origins, MaxFrame: o.MaxFrame})
 	if o.SendWithin > 0 {

@@ -92,6 +92,7 @@ type setup struct {
 	Recogniser  voice.Recogniser
 	Emitter     *ledger
 	MaxSessions int
+	Transcoder  *audio.Transcoder
 	Idle        time.Duration
 	Listen      func(http.Handler) *httptest.Server // nil is a real socket
 	Guard       wsdoor.Guard
@@ -112,7 +113,7 @@ func serve(t *testing.T, o setup) (*httptest.Server, *voice.Desk, *ledger) {
 	}
 	desk := voice.NewDesk(context.WithoutCancel(t.Context()), voice.DeskOptions{
 		Recogniser: o.Recogniser, Emitter: o.Emitter, MaxSessions: o.MaxSessions,
-		Transcoder: audio.NewTranscoder(audio.TranscoderOptions{}),
+		Transcoder: o.Transcoder,
 	})
 	door := listenws.New(listenws.Options{Desk: desk, Guard: o.Guard, Limits: o.Limits, Idle: o.Idle})
 	s := o.Listen(door)

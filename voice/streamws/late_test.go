@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/33god/bloodbank/voice/audio"
 	"github.com/33god/bloodbank/voice/recognisertest"
 )
 
@@ -11,7 +12,7 @@ import (
 // another one.
 func TestLateSamples(t *testing.T) {
 	t.Parallel()
-	s, _, _ := serve(t, setup{})
+	s, _, _ := serve(t, setup{Transcoder: audio.NewTranscoder(audio.TranscoderOptions{})})
 	c := dial(t, s, "")
 	c.send(recognisertest.MP3(t, said(2, 700*time.Millisecond)))
 	for _, want := range []string{"one", "two"} {

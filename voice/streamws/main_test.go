@@ -92,6 +92,7 @@ type setup struct {
 	Recogniser  voice.Recogniser
 	Emitter     *ledger
 	MaxSessions int
+	Transcoder  *audio.Transcoder
 	Grace       time.Duration // 0 is a minute
 	Guard       wsdoor.Guard
 	Limits      wsdoor.Limits
@@ -111,7 +112,7 @@ func serve(t *testing.T, o setup) (*httptest.Server, *voice.Desk, *ledger) {
 	}
 	desk := voice.NewDesk(context.WithoutCancel(t.Context()), voice.DeskOptions{
 		Recogniser: o.Recogniser, Emitter: o.Emitter, MaxSessions: o.MaxSessions, Grace: o.Grace,
-		Transcoder: audio.NewTranscoder(audio.TranscoderOptions{}),
+		Transcoder: o.Transcoder,
 	})
 	door := streamws.New(streamws.Options{Desk: desk, Guard: o.Guard, Limits: o.Limits})
 	s := httptest.NewServer(door)
