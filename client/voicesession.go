@@ -137,7 +137,17 @@ func (s *voiceSession) stranded(err error) error {
 
 func (s *voiceSession) dial(ctx context.Context) (*websocket.Conn, error) {
 	query := url.Values{}
-	set(query, "session_id", cmp.Or(s.id, s.r.SessionID))
+	id := cmp.Or(s.id, s.r.SessionID)
+	if id == "" {
+		// To name a session is to ask for lines that never change. Each attempt has its
+		// own: of one that broke nobody knows whether the server has opened it.
+		fresh, err := bloodbank.NewEventID()
+		if err != nil {
+			return nil, err
+		}
+		id = fresh.String()
+	}
+	set(query, "session_id", id)
 	set(query, "resume_token", s.token)
 	set(query, "language", s.r.Language)
 	set(query, "source", s.r.Source)

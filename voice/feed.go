@@ -113,7 +113,7 @@ func (f *Follower) Next(ctx context.Context) (Update, error) {
 			return Update{}, err
 		case ok:
 			f.place = n.place + 1
-			if n.Utterance > f.after {
+			if n.Utterance > f.after || n.Kind == KindAway || n.Kind == KindBack {
 				return n.Update, nil
 			}
 			continue

@@ -92,6 +92,12 @@ type StreamOptions struct {
 	Language string // as the client named it; "" or "auto" for the default
 	// Endpoint tunes the end of utterances, for recognisers that leave it to us.
 	Endpoint audio.EndpointSettings
+	// Translate is the language to translate into, where an upstream can; "" is none.
+	Translate string
+	// Mirror, if set, is given each state of an upstream that speaks WhisperLiveKit's
+	// protocol itself (0.2.10 and newer), byte for byte; and nil once its states do not
+	// tell all of the stream any more. It must not block. Others never call it.
+	Mirror func(state []byte)
 }
 
 // Stream is one conversation with a recogniser. Write, Finalize and CloseWrite are called
@@ -113,7 +119,7 @@ type Stream interface {
 	Close() error
 }
 
-// Result is a [Started], [Interim], [Ended], [Final] or [Failed].
+// Result is a [Started], [Interim], [Ended], [Final], [Failed], [Away] or [Back].
 type Result interface{ result() }
 
 // Started says that somebody began to speak.
@@ -145,7 +151,15 @@ type Failed struct {
 	Err        error
 }
 
+// Away says that what does the work was lost for now. Audio is kept for it.
+type Away struct{ Err error }
+
+// Back says that it is there again.
+type Back struct{}
+
 func (Started) result() {}
+func (Away) result()    {}
+func (Back) result()    {}
 func (Interim) result() {}
 func (Ended) result()   {}
 func (Final) result()   {}

@@ -29,6 +29,8 @@ type SessionOptions struct {
 	Endpoint   audio.EndpointSettings // zero fields take the defaults
 	Origin     bloodbank.Source       // of the envelopes; the zero value leaves it to the Emitter
 	Now        func() time.Time       // nil is time.Now
+	// Translate is the language to translate into, where the recogniser can; "" is none.
+	Translate string
 	// Audio is how the client's bytes are decoded. With the zero value the first bytes
 	// tell, and formats that need ffmpeg are refused.
 	Audio audio.Options
@@ -63,6 +65,7 @@ type Session struct {
 	stream   Stream
 	opened   bloodbank.EventID
 	feed     *feed
+	mirror   *Mirror
 	run      sync.WaitGroup
 	base     struct { // what an earlier process had of the session
 		utterances int
@@ -90,13 +93,17 @@ func Open(ctx context.Context, o SessionOptions) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Session{o: o, language: language, feed: newFeed(), open: map[int]time.Duration{}}
+	s := &Session{o: o, language: language, feed: newFeed(), mirror: newMirror(), open: map[int]time.Duration{}}
 	s.ctx, s.cancel = context.WithCancel(ctx)
 	if s.decoder, err = audio.NewDecoder(s.ctx, o.Audio); err != nil {
 		s.cancel()
 		return nil, bloodbank.Errorf(bloodbank.CodeInvalid, "%w", err)
 	}
-	if s.stream, err = o.Recogniser.Open(s.ctx, StreamOptions{Language: o.Language, Endpoint: o.Endpoint}); err != nil {
+	so := StreamOptions{Language: o.Language, Endpoint: o.Endpoint, Translate: o.Translate}
+	if o.past == nil { // else upstream knows only the rest
+		so.Mirror = s.mirror.show
+	}
+	if s.stream, err = o.Recogniser.Open(s.ctx, so); err != nil {
 		s.cancel()
 		return nil, err
 	}
@@ -149,6 +156,9 @@ func (s *Session) Opened() bloodbank.EventID { return s.opened }
 
 // Language is what the recogniser listens for; "" if it has no say in that.
 func (s *Session) Language() string { return s.language }
+
+// Mirror is what an upstream tells of the session in its own words.
+func (s *Session) Mirror() *Mirror { return s.mirror }
 
 // Format is what the client's audio turned out to be. For the goroutine that writes.
 func (s *Session) Format() audio.Format { return s.decoder.Format() }

@@ -16,6 +16,8 @@ const (
 	KindEnded                   // the speaker has paused; the outcome follows
 	KindFinal                   // a finished utterance; published unless its text is empty
 	KindFailed                  // an utterance that is lost, with Err
+	KindAway                    // the recogniser is lost for now, with Err; audio is kept for it
+	KindBack                    // it is there again
 )
 
 // Update is one piece of news for the client of a session.
@@ -30,7 +32,7 @@ type Update struct {
 	// Truncated says that the speech was cut off by the end of a connection, not of a
 	// sentence.
 	Truncated bool
-	Err       error // with KindFailed: what happened, for the client
+	Err       error // with KindFailed and KindAway: what happened, for the client
 }
 
 // Follow returns a reader of what the session tells about the utterances behind the
@@ -61,6 +63,10 @@ func (s *Session) listen() {
 			s.o.meter.count(func(c *Counts) { c.Failed++ })
 			delete(paused, r.Utterance)
 			s.feed.tell(Update{Kind: KindFailed, Utterance: n, Revision: 1, Start: s.at(r.Start), End: s.at(r.End), Err: r.Err})
+		case Away:
+			s.feed.tell(Update{Kind: KindAway, Err: r.Err})
+		case Back:
+			s.feed.tell(Update{Kind: KindBack})
 		}
 	}
 }

@@ -46,6 +46,12 @@ func (b *board) apply(u voice.Update) bool {
 		}
 		b.settle(u, text)
 		return true
+	case voice.KindAway:
+		b.err = u.Err.Error()
+		return true
+	case voice.KindBack:
+		b.err = ""
+		return true
 	}
 	return false
 }

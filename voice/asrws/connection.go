@@ -55,6 +55,7 @@ type connection struct {
 	saying sync.Mutex // held while a state is made and written, so that they keep their order
 	shape  shape
 	told   voice.Progress
+	passed atomic.Uint64 // version of upstream's state that was passed on last
 }
 
 func newConnection(d *Door, ticket *voice.Ticket, conn *websocket.Conn, p params) *connection {
@@ -98,7 +99,7 @@ func (c *connection) open(ctx context.Context) (err error) {
 	}
 	c.session, err = c.ticket.Open(ctx, voice.SessionOptions{
 		ID: c.params.id, Source: c.params.source, Target: c.params.target,
-		Language: c.params.language, Endpoint: c.params.endpoint,
+		Language: c.params.language, Endpoint: c.params.endpoint, Translate: c.params.translate,
 	})
 	return err
 }

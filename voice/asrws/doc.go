@@ -18,6 +18,10 @@
 // X-Session-Id and the parameters session_id, resume_token, after, endpoint_ms,
 // max_utterance_ms, source, target and compat.
 //
+// Where the recogniser is a WhisperLiveKit server itself, of 0.2.10 or newer, a client of
+// mode full that names no session gets that server's states byte for byte, translations
+// and speakers included, until the server is lost. All others get lines of ours.
+//
 // A connection that breaks does not end its session. The client connects again with
 // session_id and resume_token of config, is told the lines that it missed, and sends its
 // audio on from received_bytes.

@@ -74,26 +74,33 @@ func (c *connection) collect(ctx context.Context, follower *voice.Follower) {
 }
 
 // send writes the state when it has changed, at most once in sendEvery, and the last one
-// in any case. What changed in numbers alone waits a little longer.
+// in any case. What changed in numbers alone waits a little longer. Upstream's own states
+// are passed on at once: they have a rhythm already.
 func (c *connection) send(ctx context.Context) {
 	defer close(c.sent)
 	pause, tell := time.NewTicker(c.door.times.sendEvery), time.NewTicker(c.door.times.tellWithin)
 	defer pause.Stop()
 	defer tell.Stop()
 	for {
+		mirrored, upstream := c.mirrored()
+		if mirrored != nil && mirrored.Version > c.passed.Load() {
+			c.show(ctx)
+			continue
+		}
 		select {
+		case <-upstream:
+			continue
 		case <-c.changed:
+			if mirrored != nil {
+				continue // upstream's states say it
+			}
 			c.show(ctx)
 		case <-tell.C:
-			if c.moved() {
+			if mirrored == nil && c.moved() {
 				c.show(ctx)
 			}
 		case <-c.news:
-			select {
-			case <-c.changed:
-				c.show(ctx)
-			default:
-			}
+			c.last(ctx)
 			return
 		}
 		select {
@@ -101,6 +108,37 @@ func (c *connection) send(ctx context.Context) {
 		case <-c.news:
 		}
 	}
+}
+
+// last writes the state at the end, where it was not written yet.
+func (c *connection) last(ctx context.Context) {
+	m, _ := c.mirrored()
+	select {
+	case <-c.changed:
+		if m == nil {
+			c.show(ctx)
+			return
+		}
+	default:
+	}
+	if m != nil && m.Version > c.passed.Load() {
+		c.show(ctx)
+	}
+}
+
+// mirrored is upstream's own state, where this client would get the very same from it:
+// nil where there is none, where the client wants another shape, or where it knows
+// sessions, and so lines that never change. upstream is closed with the next one; nil if
+// none will be passed on.
+func (c *connection) mirrored() (m *voice.Mirrored, upstream <-chan struct{}) {
+	if _, plain := c.shape.(full); !plain || c.params.ours {
+		return nil, nil
+	}
+	newest, upstream := c.session.Mirror().Newest()
+	if newest.State == nil {
+		return nil, upstream
+	}
+	return &newest, upstream
 }
 
 // moved reports whether a client that keeps audio to send it again may drop some of it.
@@ -120,8 +158,13 @@ func (c *connection) show(ctx context.Context) {
 	defer c.saying.Unlock()
 	c.told = c.session.Progress()
 	c.mu.Lock()
-	s := c.board.state(c.told)
+	s, fatal := c.board.state(c.told), c.board.fatal != ""
 	c.mu.Unlock()
+	if m, _ := c.mirrored(); m != nil && !fatal {
+		c.passed.Store(m.Version)
+		c.writeText(ctx, m.State)
+		return
+	}
 	c.write(ctx, c.shape.message(s))
 }
 
@@ -134,7 +177,7 @@ func (c *connection) fail(ctx context.Context, err error) {
 }
 
 // write sends one message. A client that cannot be written to is gone, which receive
-// finds out; so there is no error to handle here.
+// finds out; so there is no error to handle here or in writeText.
 func (c *connection) write(ctx context.Context, v any) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
@@ -143,9 +186,13 @@ func (c *connection) write(ctx context.Context, v any) {
 		c.log.Error("message not written", "error", err)
 		return
 	}
+	c.writeText(ctx, bytes.TrimSpace(b.Bytes()))
+}
+
+func (c *connection) writeText(ctx context.Context, message []byte) {
 	limit, cancel := context.WithTimeout(ctx, c.door.times.sendWithin)
 	defer cancel()
-	if err := c.conn.Write(limit, websocket.MessageText, bytes.TrimSpace(b.Bytes())); err != nil {
+	if err := c.conn.Write(limit, websocket.MessageText, message); err != nil {
 		_ = c.conn.CloseNow()
 	}
 }

@@ -2,6 +2,7 @@ package asrws
 
 import (
 	"net/url"
+	"regexp"
 	"strconv"
 	"time"
 
@@ -12,18 +13,22 @@ import (
 )
 
 // params is what a client says of its session in the query. Unknown parameters are
-// ignored, and so is target_language, as by a server that does not translate. A session
-// that is resumed keeps what it was opened with.
+// ignored. A session that is resumed keeps what it was opened with.
 type params struct {
 	language string
-	mode     string
-	legacy   bool // the client is of version 0.2.8
-	source   voice.Source
-	target   string
-	id       uuid.UUID
-	token    string // of the session that the client comes back to
-	after    int    // the last utterance of which that client knows the outcome
-	endpoint audio.EndpointSettings
+	// translate is target_language, which goes to an upstream that can translate; a word
+	// that is no language is ignored, as by a server that does not.
+	translate string
+	mode      string
+	legacy    bool // the client is of version 0.2.8
+	source    voice.Source
+	target    string
+	id        uuid.UUID
+	token     string // of the session that the client comes back to
+	after     int    // the last utterance of which that client knows the outcome
+	endpoint  audio.EndpointSettings
+	// ours says that the client knows sessions.
+	ours bool
 }
 
 // resumes is the session that the client comes back to; the zero value is none.
@@ -50,6 +55,10 @@ func parseParams(q url.Values, f voice.Features) (p params, err error) {
 	p = params{
 		language: q.Get("language"), mode: modeFull, source: voice.Source(q.Get("source")),
 		target: q.Get("target"), token: q.Get("resume_token"), legacy: q.Get("compat") == oldVersion,
+	}
+	p.ours = q.Has("session_id")
+	if t := q.Get("target_language"); translation.MatchString(t) {
+		p.translate = t
 	}
 	if err := p.identify(q); err != nil {
 		return p, err
@@ -79,6 +88,9 @@ func parseParams(q url.Values, f voice.Features) (p params, err error) {
 	_, err = f.Language(p.language)
 	return p, err
 }
+
+// translation is how translators name languages: fr, fra_Latn, zh-Hant.
+var translation = regexp.MustCompile(`^[A-Za-z]{2,8}([-_][A-Za-z]{2,8})?$`)
 
 // identify finds out which session is meant.
 func (p *params) identify(q url.Values) (err error) {

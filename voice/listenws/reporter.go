@@ -68,6 +68,8 @@ func (r *reporter) update(u voice.Update) (out []any) {
 			text = "an utterance was heard but not saved (" + u.Text + "): " + u.Err.Error()
 		}
 		return []any{failure{"Error", text, r.source.RequestID}}
+	case voice.KindAway:
+		return []any{failure{"Error", u.Err.Error(), r.source.RequestID}}
 	}
 	return nil
 }

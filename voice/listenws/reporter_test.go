@@ -124,6 +124,7 @@ func TestGolden(t *testing.T) {
 		{Kind: voice.KindFinal, Utterance: 3, Start: 4 * second, End: 5 * second, Final: &voice.Transcription{Reason: audio.EndRequest}},
 		{Kind: voice.KindFailed, Utterance: 4, Err: errors.New("engine died")},
 		{Kind: voice.KindFailed, Utterance: 5, Text: "yes", Err: errors.New("disk full")},
+		{Kind: voice.KindAway, Err: errors.New("the speech server was lost")}, {Kind: voice.KindBack},
 	} {
 		all = append(all, r.update(u)...)
 	}

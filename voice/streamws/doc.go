@@ -14,6 +14,8 @@
 //	utterance.ended   the speaker has paused, the outcome follows
 //	final             a finished utterance: immutable, once; event_id is its published event
 //	progress          at most twice a second: how far audio was received and settled
+//	recogniser.away   the server that transcribes was lost; what is said is kept for it
+//	recogniser.back   it is there again
 //	error             code, message, and whether trying again may help
 //	session.ended     the last message: totals and the reason
 //

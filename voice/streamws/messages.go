@@ -96,6 +96,9 @@ type fault struct {
 	Text      string   `json:"text,omitempty"`
 }
 
+// bare is a message that says all by its type.
+type bare struct{ head }
+
 // code says what kind of error it is: one of these, or a [bloodbank.Code].
 type code string
 
@@ -155,6 +158,10 @@ func telling(u voice.Update) (kind string, m message) {
 		return "utterance.ended", &utteranceEnded{Utterance: u.Utterance, End: inSeconds(u.End)}
 	case voice.KindFinal:
 		return "final", outcome(u)
+	case voice.KindAway:
+		return "recogniser.away", &fault{Code: code(bloodbank.CodeUnavailable), Message: u.Err.Error(), Retryable: true}
+	case voice.KindBack:
+		return "recogniser.back", &bare{}
 	}
 	start, end := inSeconds(u.Start), inSeconds(u.End)
 	f := &fault{Code: codeUtterance, Retryable: true, Utterance: u.Utterance, Start: &start, End: &end, Text: u.Text}

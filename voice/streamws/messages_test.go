@@ -68,6 +68,8 @@ func TestGolden(t *testing.T) {
 	write("!error", &fault{Code: code(bloodbank.CodeInvalid), Message: "language: unknown"})
 	write("session.ended", &ended{Totals: totals{2, 1, 61.5}, Reason: known(voice.ReasonEnd)})
 	write("session.ended", &ended{})
+	write(telling(voice.Update{Kind: voice.KindAway, Err: errors.New("the speech server was lost")}))
+	write(telling(voice.Update{Kind: voice.KindBack}))
 
 	const golden = "testdata/messages.jsonl"
 	want, err := os.ReadFile(golden)

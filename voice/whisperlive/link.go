@@ -22,11 +22,26 @@ const (
 	maxNonsense = 10               // messages in a row that are none
 )
 
+// wishes are what a client may ask of the server; "" leaves it to the server's own
+// setting.
+type wishes struct{ language, translate string }
+
+func (w wishes) query(q url.Values) string {
+	if w.language != "" {
+		q.Set("language", w.language)
+	}
+	if w.translate != "" {
+		q.Set("target_language", w.translate)
+	}
+	return q.Encode()
+}
+
 // link is one connection. Its reader owns messages; whoever sends does so alone.
 type link struct {
 	conn     *websocket.Conn
 	format   Format
 	asks     bool // the server heeds ?language
+	modern   bool // its states are those of 0.2.10 and newer
 	messages chan message
 	cancel   context.CancelFunc
 	reading  sync.WaitGroup
@@ -36,17 +51,13 @@ type link struct {
 
 // dial connects and finds out what the server is. life is the connection's, ctx the
 // attempt's.
-func (r *Recogniser) dial(ctx, life context.Context, language string) (*link, error) {
+func (r *Recogniser) dial(ctx, life context.Context, w wishes) (*link, error) {
 	attempt, cancel := context.WithTimeout(ctx, r.config.DialWithin)
 	defer cancel()
 	stop := context.AfterFunc(life, cancel)
 	defer stop()
 	u := *r.endpoint
-	if language != "" {
-		q := u.Query()
-		q.Set("language", language)
-		u.RawQuery = q.Encode()
-	}
+	u.RawQuery = w.query(u.Query())
 	o := websocket.DialOptions{HTTPClient: r.client, HTTPHeader: http.Header{}}
 	if r.config.Token != "" {
 		o.HTTPHeader.Set("Authorization", "Bearer "+r.config.Token)
@@ -60,7 +71,7 @@ func (r *Recogniser) dial(ctx, life context.Context, language string) (*link, er
 	reading, stopReading := context.WithCancel(life)
 	l.cancel = stopReading
 	l.reading.Go(func() { l.read(reading) })
-	if err := l.greeted(attempt, r.config.HelloWithin, language); err != nil {
+	if err := l.greeted(attempt, r.config.HelloWithin, w.language); err != nil {
 		l.close()
 		return nil, err
 	}
@@ -100,7 +111,7 @@ func (l *link) greeted(ctx context.Context, within time.Duration, language strin
 		case m.Type == kindError || m.Status == "error":
 			return complaint(m.Error, language)
 		case m.Type == kindConfig:
-			l.asks = m.Mode != ""
+			l.asks, l.modern = m.Mode != "", true
 			if m.Worklet != nil && *m.Worklet {
 				takes = FormatPCM
 			}

@@ -22,6 +22,8 @@ type message struct {
 	Worklet *bool  `json:"useAudioWorklet"` // config: it takes raw samples
 	Mode    string `json:"mode"`            // config, since 0.2.20
 	snapshot
+
+	raw []byte // as it came
 }
 
 // snapshot is upstream's whole state at one moment.
@@ -56,7 +58,7 @@ const (
 
 // decode reads a message. Text that is no JSON object is an error.
 func decode(b []byte) (message, error) {
-	m := message{}
+	m := message{raw: b}
 	m.Compute = -1
 	if err := json.Unmarshal(b, &m); err != nil {
 		return m, fmt.Errorf("upstream sent something that is no message of its protocol: %w", err)

@@ -62,7 +62,7 @@ func (r *Recogniser) Check(ctx context.Context) error {
 	case connected:
 		return nil
 	}
-	l, err := r.dial(ctx, ctx, r.config.Language)
+	l, err := r.dial(ctx, ctx, wishes{language: r.config.Language})
 	if err != nil {
 		if errors.Is(err, voice.ErrUnavailable) {
 			return err
@@ -79,12 +79,13 @@ func (r *Recogniser) Open(ctx context.Context, o voice.StreamOptions) (voice.Str
 	if _, err := r.Features().Language(o.Language); err != nil {
 		return nil, err
 	}
-	s := newStream(ctx, r, r.asked(o.Language))
+	s := newStream(ctx, r, wishes{r.asked(o.Language), o.Translate})
+	s.mirror = o.Mirror
 	if err := r.register(s); err != nil {
 		s.cancel()
 		return nil, err
 	}
-	l, err := r.dial(ctx, s.ctx, s.language)
+	l, err := r.dial(ctx, s.ctx, s.wishes)
 	if err != nil {
 		s.cancel()
 		return nil, r.unopened(s, err)

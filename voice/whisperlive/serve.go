@@ -45,11 +45,23 @@ func (s *stream) serve(l *link) {
 		if lost.IsZero() || time.Since(begun) > steady || s.reducer.lastEnd > finals {
 			lost, backoff = time.Now(), firstBackoff
 		}
+		s.away(err)
 		from = s.rewind()
 		if l, from, err = s.reconnect(from, &lost, &backoff, err); err != nil {
 			return
 		}
+		s.tell([]voice.Result{voice.Back{}})
 	}
+}
+
+// away says that upstream was lost. The next connection knows nothing of this one, so
+// its states are no longer the stream's.
+func (s *stream) away(why error) {
+	if s.mirror != nil {
+		s.mirror(nil)
+		s.mirror = nil
+	}
+	s.tell([]voice.Result{voice.Away{Err: fmt.Errorf("the speech server was lost; what is said is kept until it is back: %w", why)}})
 }
 
 // attach notes that a connection begins at a position, or that there is none any more.
@@ -113,7 +125,7 @@ func (s *stream) reconnect(from int64, lost *time.Time, backoff *time.Duration, 
 			}
 			from, *lost = at, time.Now()
 		}
-		l, err := s.recogniser.dial(s.ctx, s.ctx, s.language)
+		l, err := s.recogniser.dial(s.ctx, s.ctx, s.wishes)
 		if err == nil {
 			return l, from, nil
 		}
@@ -250,6 +262,9 @@ func (c *conversation) receive(m *message) (over bool, err error) {
 	case kindData, "snapshot":
 	default:
 		return false, nil
+	}
+	if c.mirror != nil && c.link.modern && m.Type == kindData {
+		c.mirror(m.raw)
 	}
 	c.trouble = m.Error
 	if m.Status == "error" {

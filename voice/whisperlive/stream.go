@@ -14,16 +14,17 @@ import (
 // results; and for each connection a reader and a sender.
 type stream struct {
 	recogniser *Recogniser
-	language   string
-	ctx        context.Context
-	cancel     context.CancelFunc
-	results    chan voice.Result
-	finalise   chan struct{} // a signal that Finalize was called
-	room       chan struct{} // a signal that more may be written
-	work       chan struct{} // a signal that there is more to send, or the end
-	over       chan struct{} // closed when the last goroutine has ended
-	connected  atomic.Bool
-	reducer    *reducer // for serve
+	wishes
+	ctx       context.Context
+	cancel    context.CancelFunc
+	results   chan voice.Result
+	finalise  chan struct{} // a signal that Finalize was called
+	room      chan struct{} // a signal that more may be written
+	work      chan struct{} // a signal that there is more to send, or the end
+	over      chan struct{} // closed when the last goroutine has ended
+	connected atomic.Bool
+	reducer   *reducer     // for serve
+	mirror    func([]byte) // for serve; nil where nobody wants to see states, or they tell no longer all
 
 	mu    sync.Mutex
 	audio keep
@@ -35,10 +36,10 @@ type stream struct {
 	done  bool          // CloseWrite was called
 }
 
-func newStream(ctx context.Context, r *Recogniser, language string) *stream {
+func newStream(ctx context.Context, r *Recogniser, w wishes) *stream {
 	c := &r.config
 	s := &stream{
-		recogniser: r, language: language,
+		recogniser: r, wishes: w,
 		results: make(chan voice.Result, 16), finalise: make(chan struct{}, 1),
 		room: make(chan struct{}, 1), work: make(chan struct{}, 1), over: make(chan struct{}),
 		reducer: newReducer(tuning{updates: c.Updates, settle: c.Pause / 4, pause: c.Pause, longest: c.Longest}),
