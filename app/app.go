@@ -79,14 +79,17 @@ func New(cfg config.Config, version string, logs io.Writer) *App {
 
 // TuneMemory lets the garbage of a process that serves grow to several times what
 // it holds, which is little, before it is collected: events then cost a fifth
-// less time. GOGC in the environment wins. It is for the owner of the process.
-func TuneMemory(environ []string) {
+// less time. In front of a speech server it holds much, the sessions, and stays with
+// Go's own measure. GOGC in the environment wins. It is for the owner of the process.
+func TuneMemory(cfg config.Config, environ []string) {
 	for _, kv := range environ {
 		if strings.HasPrefix(kv, "GOGC=") {
 			return
 		}
 	}
-	debug.SetGCPercent(gcPercent)
+	if cfg.Voice.Upstream == "" {
+		debug.SetGCPercent(gcPercent)
+	}
 }
 
 const gcPercent = 400

@@ -44,7 +44,7 @@ func openRecogniser(cfg config.Config) (voice.Recogniser, error) {
 	case "", "pocketsphinx":
 		return pocketsphinx.New(pocketsphinx.Config{Library: v.Library, ModelDir: v.ModelDir, Workers: v.Workers})
 	case "whisperlive":
-		return whisperlive.New(whisperlive.Config{URL: v.Upstream, Token: v.UpstreamToken, Language: v.Language})
+		return whisperlive.New(whisperlive.Config{URL: v.Upstream, Token: v.UpstreamToken, Language: v.Language, Streams: maxSessions(v)})
 	case "openai":
 		return openai.New(openai.Config{BaseURL: v.Upstream, Path: v.UpstreamPath, Token: v.UpstreamToken, Model: v.Model, Language: v.Language, Words: true})
 	case "vosk":

@@ -3,9 +3,11 @@ package app
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"io"
 	"mime/multipart"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"strings"
 	"testing"
@@ -14,7 +16,9 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/33god/bloodbank"
+	"github.com/33god/bloodbank/config"
 	"github.com/33god/bloodbank/store"
+	"github.com/33god/bloodbank/voice"
 )
 
 // needRecogniser skips where the recogniser that comes with bb cannot work.
@@ -109,5 +113,38 @@ func TestVoiceDoorsGreet(t *testing.T) {
 			t.Errorf("%s: %s, %v", path, hello, err)
 		}
 		_ = conn.CloseNow()
+	}
+}
+
+// The recogniser elsewhere takes as many sessions as the desk does.
+func TestSessionsElsewhere(t *testing.T) {
+	t.Parallel()
+	far := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c, err := websocket.Accept(w, r, nil)
+		if err != nil {
+			return
+		}
+		defer c.CloseNow()
+		_ = c.Write(r.Context(), websocket.MessageText, []byte(`{"type":"config","useAudioWorklet":true,"mode":"full"}`))
+		_, _, _ = c.Read(r.Context())
+	}))
+	defer far.Close()
+	const sessions = 120
+	r, err := openRecogniser(config.Config{Voice: config.Voice{
+		Recogniser: "whisperlive", Upstream: strings.Replace(far.URL, "http", "ws", 1), MaxSessions: sessions,
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := r.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	for i := range sessions + 1 {
+		_, err := r.Open(t.Context(), voice.StreamOptions{})
+		if busy := errors.Is(err, voice.ErrBusy); busy != (i == sessions) || err != nil && !busy {
+			t.Fatalf("session %d: %v", i, err)
+		}
 	}
 }

@@ -8,6 +8,7 @@ require (
 	github.com/33god/bloodbank v0.0.0-00010101000000-000000000000
 	github.com/ThreeDotsLabs/watermill v1.3.7
 	github.com/ThreeDotsLabs/watermill-amqp/v3 v3.0.2
+	github.com/coder/websocket v1.8.15
 	github.com/hashicorp/raft v1.4.0
 	github.com/hashicorp/raft-wal v0.4.0
 	github.com/rabbitmq/amqp091-go v1.16.0

@@ -54,7 +54,7 @@ func (c *command) up(cmd *cobra.Command, demo bool) error {
 	if err != nil {
 		return err
 	}
-	app.TuneMemory(c.Environ)
+	app.TuneMemory(cfg, c.Environ)
 	began := time.Now()
 	server := app.New(cfg, Version(), c.Stderr)
 	if err := server.Start(ctx); err != nil {

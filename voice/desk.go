@@ -20,8 +20,9 @@ type DeskOptions struct {
 	// is 8. When all are taken, one whose client is away gives way, the longest gone
 	// first; else nobody is let in.
 	MaxSessions int
-	// MaxLag is the audio of all sessions together that may wait to be transcribed before
-	// nobody more is let in; 0 is 2 minutes.
+	// MaxLag is the audio of all sessions together that may wait to be transcribed, what
+	// is being spoken included, before nobody more is let in; 0 is 15 s for each of
+	// MaxSessions.
 	MaxLag time.Duration
 	// Grace is how long a session waits for a client that vanished; 0 is 2 minutes,
 	// negative not at all.
@@ -67,7 +68,7 @@ type Desk struct {
 // Call [Desk.Close] in any case.
 func NewDesk(ctx context.Context, o DeskOptions) *Desk {
 	orDefault(&o.MaxSessions, 8)
-	orDefault(&o.MaxLag, 2*time.Minute)
+	orDefault(&o.MaxLag, 15*time.Second*time.Duration(o.MaxSessions))
 	orDefault(&o.Grace, 2*time.Minute)
 	orDefault(&o.FlushTimeout, 2*time.Minute)
 	if len(o.Secret) == 0 {

@@ -30,7 +30,7 @@ func TestCounts(t *testing.T) {
 		if err := l.Write(t.Context(), speech); err != nil {
 			t.Fatal(err)
 		}
-		if s := d.Status(); s.Sessions != 1 || s.MaxSessions != 1 || s.MaxLag != 120 || s.Counts.Opened != 1 {
+		if s := d.Status(); s.Sessions != 1 || s.MaxSessions != 1 || s.MaxLag != 15 || s.Counts.Opened != 1 {
 			t.Errorf("while it speaks: %+v", s)
 		}
 		go func() {

@@ -26,8 +26,8 @@ const (
 // reasonTaken says that the client came back by another way. It is not published.
 const reasonTaken voice.Reason = "taken over"
 
-// sliceSize is how much is written to the session at once.
-const sliceSize = 32 << 10
+// sliceSize is how much is written to the session at once; buffers below have its size.
+const sliceSize = 8 << 10
 
 // connection is one client. Its goroutines: serve itself, which alone writes to the
 // session; receive, which reads frames; collect, which reads the session's updates; send,

@@ -10,7 +10,7 @@ import (
 )
 
 // readSize is how much is read at once: little, so that a slow client is heard often.
-const readSize = 8 << 10
+const readSize = 4 << 10
 
 var errBroke = errors.New("asrws: the connection broke")
 

@@ -7,7 +7,7 @@ import (
 
 const (
 	maxWaiting  = 512 << 10 // bytes of audio that wait to be taken: 16 s of PCM
-	keepWaiting = 64 << 10  // a larger buffer is not kept for the next audio
+	keepWaiting = 8 << 10   // a larger buffer is not kept for the next audio
 )
 
 // intake is the audio between the goroutine that reads frames and the one that writes

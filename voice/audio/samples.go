@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"math/bits"
 )
 
 // Encoding names how one sample is stored. All are little-endian.
@@ -104,19 +105,32 @@ func (r *sampleReader) read(dst []int16, p []byte) []int16 {
 		r.rest = r.rest[:0]
 	}
 	whole := len(p) - len(p)%r.frame
-	r.mix(p[:whole])
 	r.rest = append(r.rest, p[whole:]...)
+	if r.plain() { // nearly all streams
+		return appendLinear(append(dst, r.mono...), p[:whole])
+	}
+	r.mix(p[:whole])
 	return r.down.Resample(dst, r.mono)
+}
+
+// plain reports that the stream is what we want already.
+func (r *sampleReader) plain() bool {
+	return r.frame == 2 && r.format.Encoding == Linear16 && r.format.Rate == SampleRate
+}
+
+func appendLinear(dst []int16, p []byte) []int16 {
+	for ; len(p) >= 2; p = p[2:] {
+		dst = append(dst, int16(binary.LittleEndian.Uint16(p)))
+	}
+	return dst
 }
 
 func (r *sampleReader) flush(dst []int16) []int16 { return r.down.Flush(dst) }
 
 // mix appends the mean of all channels for every frame in p to r.mono.
 func (r *sampleReader) mix(p []byte) {
-	if r.frame == 2 && r.format.Encoding == Linear16 { // nearly all streams
-		for ; len(p) >= 2; p = p[2:] {
-			r.mono = append(r.mono, int16(binary.LittleEndian.Uint16(p)))
-		}
+	if r.frame == 2 && r.format.Encoding == Linear16 {
+		r.mono = appendLinear(r.mono, p)
 		return
 	}
 	pad := r.width - r.format.Encoding.width()
@@ -161,6 +175,34 @@ func fullScale(v float64) int16 {
 		return 0
 	}
 	return int16(max(math.MinInt16, min(math.MaxInt16, math.Round(v*32768))))
+}
+
+// CompressMulaw appends samples (s16le) to dst in half the space, as ITU-T G.711's µ-law
+// has them: silence stays silence, and speech loses what a telephone loses.
+func CompressMulaw(dst, pcm []byte) []byte {
+	for ; len(pcm) >= 2; pcm = pcm[2:] {
+		dst = append(dst, toMulaw(int16(binary.LittleEndian.Uint16(pcm))))
+	}
+	return dst
+}
+
+// ExpandMulaw appends what [CompressMulaw] made, as s16le again.
+func ExpandMulaw(dst, compressed []byte) []byte {
+	for _, b := range compressed {
+		dst = binary.LittleEndian.AppendUint16(dst, uint16(mulaw(b)))
+	}
+	return dst
+}
+
+func toMulaw(s int16) byte {
+	const bias, clip = 132, 32635
+	v, sign := int(s), byte(0)
+	if v < 0 {
+		v, sign = -v, 0x80
+	}
+	v = min(v, clip) + bias
+	exponent := bits.Len(uint(v)) - 8 // v has 8 to 15 bits
+	return ^(sign | byte(exponent)<<4 | byte(v>>(exponent+3)&15))
 }
 
 // mulaw and alaw follow ITU-T G.711: a sign, an exponent of 3 bits and 4 bits of mantissa.

@@ -216,3 +216,28 @@ func TestDecodeWAVKinds(t *testing.T) {
 		t.Errorf("an extensible format of somebody else's: error %v", err)
 	}
 }
+
+// TestMulawBothWays: silence stays silence, every code keeps its value, and no sample
+// moves by more than a step of the code.
+func TestMulawBothWays(t *testing.T) {
+	t.Parallel()
+	all := make([]int16, 0, 1<<16)
+	for v := math.MinInt16; v <= math.MaxInt16; v++ {
+		all = append(all, int16(v))
+	}
+	packed := audio.CompressMulaw(nil, audio.Bytes(nil, all))
+	back := audio.ExpandMulaw(nil, packed)
+	if len(packed) != len(all) || len(back) != 2*len(all) {
+		t.Fatalf("%d samples in %d bytes, and %d bytes again", len(all), len(packed), len(back))
+	}
+	for i, v := range all {
+		got := int(int16(binary.LittleEndian.Uint16(back[2*i:])))
+		want := int(g711(audio.Mulaw, nearestG711(audio.Mulaw, float64(v)/32768)))
+		if d, most := got-int(v), 4+max(int(v), -int(v))/16; v == 0 && got != 0 || max(d, -d) > max(most, max(want-int(v), int(v)-want)) {
+			t.Fatalf("%d becomes %d; the nearest is %d", v, got, want)
+		}
+	}
+	if again := audio.CompressMulaw(nil, back); !slices.Equal(audio.ExpandMulaw(nil, again), back) {
+		t.Error("what was compressed once changes when it is compressed again")
+	}
+}

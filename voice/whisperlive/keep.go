@@ -2,17 +2,37 @@ package whisperlive
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"github.com/33god/bloodbank/voice/audio"
 )
 
 // keep holds the audio that may have to be sent again: from the end of the last final on.
-// Positions count samples from the start of the stream.
+// Positions count samples from the start of the stream. What was sent once is kept in
+// half the space: it is needed again only when upstream is lost.
 type keep struct {
-	pieces [][]byte // of pieceSize, but for the last
-	from   int64    // position of the first sample kept; a multiple of a piece behind zero
+	pieces []chunk
+	from   int64 // position of the first sample kept; a multiple of a piece behind zero
 	to     int64
 	gone   int64 // end of the last sound that was forgotten
+	packed int   // how many pieces, from the first, are compressed
+}
+
+// chunk has pieceSamples samples, but for the last one.
+type chunk struct {
+	data   []byte // s16le, or µ-law
+	packed bool
+	loud   bool // known only of what is packed
+}
+
+func (p *chunk) full() bool { return p.packed || len(p.data) == pieceBytes }
+
+// isLoud reports whether somebody may speak in a piece.
+func (p *chunk) isLoud() bool {
+	if p.packed {
+		return p.loud
+	}
+	return loud(p.data)
 }
 
 const (
@@ -23,13 +43,13 @@ const (
 func (k *keep) add(pcm []int16) {
 	for len(pcm) > 0 {
 		n := len(k.pieces)
-		if n == 0 || len(k.pieces[n-1]) == pieceBytes {
-			k.pieces = append(k.pieces, make([]byte, 0, pieceBytes))
+		if n == 0 || k.pieces[n-1].full() {
+			k.pieces = append(k.pieces, chunk{data: make([]byte, 0, pieceBytes)})
 			n++
 		}
-		last := k.pieces[n-1]
-		take := min(len(pcm), (pieceBytes-len(last))/2)
-		k.pieces[n-1] = audio.Bytes(last, pcm[:take])
+		last := &k.pieces[n-1]
+		take := min(len(pcm), (pieceBytes-len(last.data))/2)
+		last.data = audio.Bytes(last.data, pcm[:take])
 		k.to += int64(take)
 		pcm = pcm[take:]
 	}
@@ -39,27 +59,36 @@ func (k *keep) add(pcm []int16) {
 // another.
 func (k *keep) drop(before, quiet int64) {
 	n := 0
-	for n < len(k.pieces) && len(k.pieces[n]) == pieceBytes {
-		end := k.from + pieceSamples
-		if end > before && (end > quiet || loud(k.pieces[n])) {
+	for n < len(k.pieces) && k.pieces[n].full() {
+		end, sound := k.from+pieceSamples, k.pieces[n].isLoud()
+		if end > before && (end > quiet || sound) {
 			break
 		}
-		if loud(k.pieces[n]) {
+		if sound {
 			k.gone = end
 		}
-		k.pieces[n] = nil
 		k.from = end
 		n++
 	}
 	if n > 0 {
-		k.pieces = append(k.pieces[:0], k.pieces[n:]...)
+		k.pieces = slices.Delete(k.pieces, 0, n)
+		k.packed = max(0, k.packed-n)
 	}
 }
 
-// loud reports whether somebody may speak in a piece: it is above 50 dB below full scale.
-func loud(piece []byte) bool {
+// pack compresses the pieces before a position.
+func (k *keep) pack(before int64) {
+	for k.packed < len(k.pieces) && k.from+int64(k.packed+1)*pieceSamples <= before {
+		p := &k.pieces[k.packed]
+		*p = chunk{data: audio.CompressMulaw(make([]byte, 0, pieceSamples), p.data), packed: true, loud: loud(p.data)}
+		k.packed++
+	}
+}
+
+// loud reports whether somebody may speak in s16le: it is above 50 dB below full scale.
+func loud(pcm []byte) bool {
 	const quiet = 100 // root mean square
-	return energy(piece) > quiet*quiet*int64(len(piece)/2)
+	return energy(pcm) > quiet*quiet*int64(len(pcm)/2)
 }
 
 // energy is the sum of the squares of the samples.
@@ -76,9 +105,14 @@ func energy(pcm []byte) int64 {
 func (k *keep) read(dst []byte, at int64) int {
 	n := 0
 	for at < k.to && n+1 < len(dst) {
-		p := k.pieces[(at-k.from)/pieceSamples]
-		offset := 2 * ((at - k.from) % pieceSamples)
-		c := copy(dst[n:len(dst)&^1], p[offset:])
+		p := &k.pieces[(at-k.from)/pieceSamples]
+		offset, room := (at-k.from)%pieceSamples, dst[n:len(dst)&^1]
+		c := 0
+		if p.packed {
+			c = len(audio.ExpandMulaw(room[:0], p.data[offset:min(int(offset)+len(room)/2, len(p.data))]))
+		} else {
+			c = copy(room, p.data[2*offset:])
+		}
 		n += c
 		at += int64(c / 2)
 	}

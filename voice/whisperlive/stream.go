@@ -181,6 +181,7 @@ func (s *stream) send(ctx context.Context, l *link, from int64) error {
 		at += int64(n / 2)
 		s.mu.Lock()
 		s.sent = at
+		s.audio.pack(at)
 		s.mu.Unlock()
 		signal(s.room)
 	}

@@ -253,6 +253,25 @@ func TestKeepGivesBackWhatItHolds(t *testing.T) {
 			t.Errorf("from %d: %d bytes, want %d", at, len(b), len(want))
 		}
 	}
+	k.pack(3300) // the chunks up to 3200 are full and before it
+	packed := audio.ExpandMulaw(nil, audio.CompressMulaw(nil, audio.Bytes(nil, all[1600:3200])))
+	for _, at := range []int64{1600, 1601, 3199, 3200, 4999} {
+		for _, size := range []int{1, 2, 7, 3200, 10001} {
+			b := make([]byte, size)
+			b = b[:k.read(b, at)]
+			want := audio.Bytes(slices.Clone(packed), all[3200:])[2*(at-1600):]
+			if want = want[:min(size&^1, len(want))]; !bytes.Equal(b, want) {
+				t.Errorf("packed, from %d: %d bytes of %d, want %d", at, len(b), size, len(want))
+			}
+		}
+	}
+	if k.packed != 1 {
+		t.Errorf("%d chunks are packed", k.packed)
+	}
+	k.drop(3200, 0)
+	if k.pack(4800); k.packed != 1 || k.from != 3200 {
+		t.Errorf("%d chunks packed from %d on", k.packed, k.from)
+	}
 	k.drop(1<<40, 0)
 	if n := k.read(make([]byte, 10), k.to); n != 0 || k.from < 4800 {
 		t.Errorf("after all was dropped: %d bytes at the end, kept from %d", n, k.from)
@@ -260,6 +279,7 @@ func TestKeepGivesBackWhatItHolds(t *testing.T) {
 	k = keep{}
 	k.add(recognisertest.Silence(4000))
 	k.add(bursts(1)[audio.SampleRate/2:])
+	k.pack(8000)
 	if k.drop(0, 1<<40); k.from != 3200 {
 		t.Errorf("kept from %d though it is quiet up to 4000 and loud from there on", k.from)
 	}

@@ -68,6 +68,7 @@ func sections() []section {
 		{"postgres", postgresBars},
 		{"pipeline", pipelineBars},
 		{"latency", latencyBars},
+		{"voice", voiceBars},
 		{"memory", memoryBars},
 		{"process", processBars},
 	}
@@ -76,7 +77,7 @@ func sections() []section {
 func main() {
 	var s settings
 	flag.StringVar(&s.root, "root", "..", "the repository, with bin/bb built")
-	flag.StringVar(&s.only, "only", "", "only sections whose name has this in it: log, http, bus, rabbit, redis, postgres, pipeline, latency, memory, process")
+	flag.StringVar(&s.only, "only", "", "only sections whose name has this in it: log, http, bus, rabbit, redis, postgres, pipeline, latency, voice, memory, process")
 	flag.IntVar(&s.events, "events", 1_000_000, "events in the memory test")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)

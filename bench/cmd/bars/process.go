@@ -91,8 +91,9 @@ type server struct {
 
 var readyLine = regexp.MustCompile(`ready at (http://\S+)`)
 
-func startServer(ctx context.Context, bb, data string) (*server, time.Duration, error) {
+func startServer(ctx context.Context, bb, data string, env ...string) (*server, time.Duration, error) {
 	cmd := exec.CommandContext(ctx, bb, "up", "--listen", "127.0.0.1:0", "--data", data)
+	cmd.Env = append(os.Environ(), env...)
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
 		return nil, 0, err
