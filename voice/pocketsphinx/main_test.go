@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 }
 
 // config starts workers from this test binary.
-func config(t *testing.T) pocketsphinx.Config {
+func config(t testing.TB) pocketsphinx.Config {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {

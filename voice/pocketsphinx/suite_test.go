@@ -10,12 +10,12 @@ import (
 	"github.com/33god/bloodbank/voice/recognisertest"
 )
 
-func recogniser(t *testing.T) *pocketsphinx.Recogniser {
+func recogniser(t testing.TB) *pocketsphinx.Recogniser {
 	t.Helper()
 	return recogniserWith(t, config(t))
 }
 
-func recogniserWith(t *testing.T, c pocketsphinx.Config) *pocketsphinx.Recogniser {
+func recogniserWith(t testing.TB, c pocketsphinx.Config) *pocketsphinx.Recogniser {
 	t.Helper()
 	r, err := pocketsphinx.New(c)
 	if err != nil {

@@ -18,7 +18,33 @@ import (
 // gatewaySessions is how many speak at once, in real time.
 const gatewaySessions = 500
 
-func voiceBars(ctx context.Context, s settings) ([]row, error) { return gatewayBars(ctx, s) }
+func voiceBars(ctx context.Context, s settings) ([]row, error) {
+	rows, err := recogniserBars(ctx, s)
+	if err != nil {
+		return rows, err
+	}
+	more, err := gatewayBars(ctx, s)
+	return append(rows, more...), err
+}
+
+// recogniserBars are those of PocketSphinx. The clips lie beside the repository.
+func recogniserBars(ctx context.Context, s settings) ([]row, error) {
+	right, err := benchmark(ctx, s, "./voice/pocketsphinx", "BenchmarkAccuracy$", "1x")
+	if err != nil {
+		return nil, err
+	}
+	live, err := benchmark(ctx, s, "./voice/pocketsphinx", "BenchmarkRealTime$", "1x")
+	if err != nil {
+		return nil, err
+	}
+	return []row{
+		{what: "words wrong of real clips, contractions as their long form", got: right["wer-%"], unit: "%", most: 25},
+		{what: "five sentences by two voices: wrong", got: right["sentences-wrong"], most: 0.5},
+		{what: "a session, with loading the model", got: live["cores"], unit: "cores", most: 0.5},
+		{what: "first text of an utterance, worst of 15", got: live["first-text-ms"], unit: "ms", most: 1500},
+		{what: "final after the decided end less 0.35 of its length, worst", got: live["late-ms"], unit: "ms", most: 300},
+	}, nil
+}
 
 // gatewayBars is bb in front of a WhisperLiveKit server. That server and all clients
 // are this process: three parties share the machine.
