@@ -33,6 +33,9 @@ type Broker struct {
 	// Restart stops the broker in order, starts it again on the same data, and
 	// returns a driver that is connected. nil: the broker cannot be restarted.
 	Restart func(t *testing.T) Driver
+	// Forgets says that the broker, when it is restarted, forgets what a consumer had
+	// given back just before: it then comes late, behind newer messages.
+	Forgets bool
 	// Declare makes a place for each of the groups, on a broker that keeps
 	// messages only for groups it knows. nil: a new group finds all that is there.
 	Declare func(t *testing.T, groups ...string)
