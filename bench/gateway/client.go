@@ -17,6 +17,8 @@ type speaker struct {
 	warm   time.Time       // what came before is not measured
 	delays []time.Duration // from upstream's message to ours
 	seen   int             // the newest word, of all
+
+	connection int // of upstream
 }
 
 func (s *speaker) run(ctx context.Context, url string, spoken time.Duration) error {
@@ -70,7 +72,7 @@ func (s *speaker) measure(state []byte, now time.Time) {
 	if !found || err != nil || err2 != nil || n < s.seen {
 		return
 	}
-	s.seen = n + 1
+	s.connection, s.seen = c, n+1
 	if told := s.words.told[c][n].Load(); told > s.warm.UnixNano() {
 		s.delays = append(s.delays, time.Duration(now.UnixNano()-told))
 	}

@@ -23,7 +23,7 @@ type Options struct {
 type Figures struct {
 	Words    int
 	P50, P99 time.Duration // from upstream's message to the client's
-	Missing  int           // words that no client saw, though later ones or the end came
+	Missing  int           // words that upstream told and no client saw by the end
 }
 
 // Load is an upstream and its clients.
@@ -49,11 +49,21 @@ func (l *Load) Upstream() string { return l.upstream.url }
 // Close ends the upstream.
 func (l *Load) Close() error { return l.upstream.server.Close() }
 
+// Direct speaks to the upstream itself: what the machine adds without bb.
+func (l *Load) Direct(ctx context.Context) (Figures, error) {
+	f, err := l.speak(ctx, l.upstream.url)
+	l.words.forget()
+	return f, err
+}
+
 // Run speaks to the bb at a URL, with sessions that begin within a second.
 func (l *Load) Run(ctx context.Context, url string) (Figures, error) {
+	return l.speak(ctx, strings.Replace(url, "http", "ws", 1)+"/asr")
+}
+
+func (l *Load) speak(ctx context.Context, url string) (Figures, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*l.o.Spoken+time.Minute)
 	defer cancel()
-	url = strings.Replace(url, "http", "ws", 1) + "/asr"
 	began := time.Now()
 	all, errs := make([]*speaker, l.o.Sessions), make([]error, l.o.Sessions+1)
 	var run sync.WaitGroup
@@ -83,8 +93,8 @@ func (l *Load) figures(all []*speaker) (f Figures) {
 	var delays []time.Duration
 	for _, s := range all {
 		delays = append(delays, s.delays...)
-		f.Missing += int(l.o.Spoken/every) - s.seen
 	}
+	f.Missing = l.words.unseen(all)
 	if f.Words = len(delays); f.Words == 0 {
 		return f
 	}

@@ -36,6 +36,28 @@ func newWords(connections, each int) *words {
 	return w
 }
 
+// unseen counts what was told to each and did not come.
+func (w *words) unseen(all []*speaker) (n int) {
+	for _, s := range all {
+		told := w.told[s.connection]
+		for i := s.seen; i < len(told); i++ {
+			if told[i].Load() > 0 {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+func (w *words) forget() {
+	w.next.Store(0)
+	for _, connection := range w.told {
+		for i := range connection {
+			connection[i].Store(0)
+		}
+	}
+}
+
 // upstream is a WhisperLiveKit server 0.2.26 with --pcm-input that hears one word in
 // each frame.
 type upstream struct {

@@ -48,7 +48,7 @@ func BenchmarkRealTime(b *testing.B) {
 }
 
 // live speaks in real time. first is the longest that the first text of an utterance
-// took from its beginning; late the longest from an utterance's decided end to its
+// took from its first sound; late the longest from an utterance's decided end to its
 // final, less 0.35 of its length.
 func live(b *testing.B, r voice.Recogniser, pcm []int16) (first, late time.Duration) {
 	s, err := r.Open(b.Context(), voice.StreamOptions{})
@@ -69,11 +69,11 @@ func live(b *testing.B, r voice.Recogniser, pcm []int16) (first, late time.Durat
 		}
 	}()
 	var ended time.Time
-	var waiting time.Duration // the beginning of an utterance without text yet; 0 for none
+	var waiting time.Duration // the first sound of an utterance without text yet; 0 for none
 	for result := range s.Results() {
 		switch v := result.(type) {
 		case voice.Started:
-			waiting = max(v.At, 1)
+			waiting = firstSound(pcm, v.At)
 		case voice.Interim:
 			if waiting > 0 {
 				first, waiting = max(first, time.Since(began)-waiting), 0
@@ -87,6 +87,14 @@ func live(b *testing.B, r voice.Recogniser, pcm []int16) (first, late time.Durat
 		}
 	}
 	return first, late
+}
+
+// firstSound is where it gets loud behind the start of an utterance, which is some
+// quiet before.
+func firstSound(pcm []int16, start time.Duration) time.Duration {
+	from := audio.Samples(start)
+	at := slices.IndexFunc(pcm[from:], func(s int16) bool { return max(s, -s) > 300 })
+	return audio.Duration(from + int64(max(at, 0)))
 }
 
 func childrenCPU(b *testing.B) time.Duration {
