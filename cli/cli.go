@@ -1,7 +1,7 @@
 // Package cli is the command line of bb: one file per verb.
 //
 // Law: data goes to stdout, words for people go to stderr. Exit codes: 0 done,
-// 1 refused or failed, 2 wrong usage. A verb talks to a running server through
+// 1 refused or failed, 2 wrong usage, 3 faults found by bb verify. A verb talks to a running server through
 // package client; only where there is none does it ask app to do the work in
 // this process. It knows no driver.
 package cli
@@ -25,6 +25,8 @@ const (
 	exitDone   = 0
 	exitFailed = 1
 	exitUsage  = 2
+	// exitFaults is bb verify's: the store was read, and is not what was stored.
+	exitFaults = 3
 )
 
 // Process is what the command line needs of its process, so that tests can run
@@ -48,6 +50,8 @@ func Main(ctx context.Context, p Process) int {
 		return exitDone
 	case errors.Is(err, errSilent):
 		return exitFailed
+	case errors.Is(err, errFaults):
+		return exitFaults
 	}
 	fmt.Fprintf(p.Stderr, "bb: %v\n", err)
 	var usage *usageError
@@ -60,6 +64,9 @@ func Main(ctx context.Context, p Process) int {
 
 // errSilent fails without a message, because the command has said it already.
 var errSilent = errors.New("failed")
+
+// errFaults fails with exitFaults, after the faults were printed.
+var errFaults = errors.New("faults found")
 
 // usageError is a call whose words are off.
 type usageError struct{ error }
@@ -115,7 +122,7 @@ one which events caused it.
 	add("serve", c.upCmd(), c.voiceCmd())
 	add("events", c.publishCmd(), c.watchCmd(), c.eventsCmd(), c.eventCmd(), c.traceCmd())
 	add("catalogue", c.listEventsCmd(), c.listCommandsCmd(), c.showCmd())
-	add("operate", c.walCmd(), c.dlqCmd(), c.routeCmd(), c.correlationCmd(), c.doctorCmd(), c.tortureCmd(), c.benchCmd(), c.configCmd(), c.versionCmd())
+	add("operate", c.walCmd(), c.dlqCmd(), c.routeCmd(), c.correlationCmd(), c.verifyCmd(), c.doctorCmd(), c.tortureCmd(), c.benchCmd(), c.configCmd(), c.versionCmd())
 	root.AddCommand(c.asrWorkerCmd())
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		c.verb = verbOf(cmd)

@@ -2,6 +2,7 @@ package cli_test
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
 	"path/filepath"
 	"strings"
@@ -25,7 +26,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"up": scriptUp, "down": scriptDown, "kill9": scriptKill, "field": scriptField, "lines": scriptLines,
+			"up": scriptUp, "down": scriptDown, "kill9": scriptKill, "field": scriptField, "lines": scriptLines, "tamper": scriptTamper,
 		},
 		RequireExplicitExec: true,
 		ContinueOnError:     false,
@@ -88,4 +89,13 @@ func scriptLines(ts *testscript.TestScript, neg bool, args []string) {
 	if got := strings.Count(ts.ReadFile("stdout"), "\n"); (got == want) == neg {
 		ts.Fatalf("the output has %d lines, want %d", got, want)
 	}
+}
+
+// scriptTamper changes the store of the script past bb: tamper SQL.
+func scriptTamper(ts *testscript.TestScript, _ bool, args []string) {
+	db, err := sql.Open("sqlite", "file:"+filepath.Join(ts.Getenv("BB_DATA_DIR"), "events.db")+"?_pragma=busy_timeout(10000)")
+	ts.Check(err)
+	defer db.Close()
+	_, err = db.Exec(strings.Join(args, " "))
+	ts.Check(err)
 }

@@ -156,7 +156,7 @@ func TestUpgrade(t *testing.T) {
 	older := openTest(t, Options{URL: url})
 	all := map[bloodbank.EventID][]byte{}
 	mustStore(t, older, remember(all, samples(t, 0, 100)))
-	mustExec(t, older, "DROP TRIGGER announce ON events; DROP FUNCTION announce(); DELETE FROM migrations WHERE number > 1")
+	mustExec(t, older, "DROP TRIGGER announce ON events; DROP FUNCTION announce(); DELETE FROM migrations WHERE number > 1; "+dropLedger)
 	stores := make([]*Store, 6)
 	var wg sync.WaitGroup
 	for i := range stores {
@@ -187,6 +187,11 @@ func TestUpgrade(t *testing.T) {
 	})
 	if err != nil || applied != schemaVersion() {
 		t.Fatalf("%d migrations applied, %v", applied, err)
+	}
+	// Not one of the older one's events is missing in the ledger.
+	report, err := store.VerifyLedger(t.Context(), older, store.VerifyOptions{})
+	if err != nil || !report.OK || report.Events+report.Start.Events != int64(len(all)) {
+		t.Fatalf("%+v, %v", report, err)
 	}
 }
 

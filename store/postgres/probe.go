@@ -76,7 +76,7 @@ func (s *Store) checkRights(ctx context.Context, c *pgx.Conn) error {
 	var missing string
 	err := c.QueryRow(ctx, `SELECT coalesce(string_agg(w.what || ' ON ' || w.name, ', '), '') FROM (VALUES
 			('names', 'SELECT'), ('names', 'INSERT'), ('events', 'SELECT'), ('events', 'INSERT'), ('edges', 'SELECT'), ('edges', 'INSERT'),
-			('rejected', 'SELECT'), ('rejected', 'INSERT'), ('checks', 'SELECT'), ('checks', 'UPDATE')) AS w (name, what)
+			('rejected', 'SELECT'), ('rejected', 'INSERT'), ('ledger', 'SELECT'), ('ledger', 'INSERT'), ('ledger_start', 'SELECT'), ('checks', 'SELECT'), ('checks', 'UPDATE')) AS w (name, what)
 		WHERE NOT has_table_privilege(quote_ident($1) || '.' || w.name, w.what)`, s.schema).Scan(&missing)
 	if err != nil || missing == "" {
 		return err
@@ -115,7 +115,7 @@ func (s *Store) foreign(ctx context.Context, c *pgx.Conn) error {
 		return err
 	}
 	var taken bool
-	err = c.QueryRow(ctx, "SELECT EXISTS (SELECT 1 FROM pg_tables WHERE schemaname = $1 AND tablename IN ('names', 'events', 'edges', 'rejected', 'checks'))", s.schema).Scan(&taken)
+	err = c.QueryRow(ctx, "SELECT EXISTS (SELECT 1 FROM pg_tables WHERE schemaname = $1 AND tablename IN ('names', 'events', 'edges', 'rejected', 'checks', 'ledger', 'ledger_start', 'removals'))", s.schema).Scan(&taken)
 	if err == nil && taken {
 		err = s.anothers()
 	}

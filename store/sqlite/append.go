@@ -53,6 +53,9 @@ func (s *Store) Append(ctx context.Context, b store.Batch) (store.Appended, erro
 				return err
 			}
 		}
+		if err := w.enter(rows); err != nil {
+			return err
+		}
 		out.Last = w.last
 		if _, err := w.c.exec("UPDATE counters SET last = ?", named(w.last)); err != nil {
 			return err
@@ -74,6 +77,7 @@ func (s *Store) readOnly() error {
 type row struct {
 	*sqlfilter.Row
 	parents []byte
+	digest  store.Hash
 	// sequence is 0 for a duplicate.
 	sequence int64
 }
@@ -86,7 +90,7 @@ func rowsOf(events []store.Incoming) ([]row, error) {
 	rows := make([]row, len(shared))
 	for i := range shared {
 		ids := shared[i].Envelope.CorrelationIDs
-		r := row{Row: &shared[i], parents: make([]byte, 0, 16*len(ids))}
+		r := row{Row: &shared[i], parents: make([]byte, 0, 16*len(ids)), digest: sha256.Sum256(shared[i].Raw)}
 		for j := range ids {
 			r.parents = append(r.parents, ids[j][:]...)
 		}

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 
 	"github.com/33god/bloodbank"
+	"github.com/33god/bloodbank/store"
 )
 
 // writer owns the one writing connection. Callers take turns; the line has an
@@ -19,9 +20,11 @@ type writer struct {
 
 	c     *conn // nil after a fault that broke it; reopened at the next turn
 	names *names
-	// last is the newest sequence given away, version the state of the file in
-	// which last and names were read: another writer changes it.
+	// last is the newest sequence given away, link the newest of the ledger, and
+	// version the state of the file in which these and names were read: another
+	// writer changes it.
 	last    int64
+	link    store.Hash
 	version int64
 	args    []driver.NamedValue
 }
@@ -100,7 +103,10 @@ func (w *writer) refresh() error {
 		return err
 	}
 	w.names.forget()
-	w.last, err = w.c.int("SELECT last FROM counters")
+	if w.last, err = w.c.int("SELECT last FROM counters"); err != nil {
+		return err
+	}
+	w.link, err = w.readLink()
 	w.version = version
 	return err
 }
