@@ -62,6 +62,7 @@ func plan() []room {
 		{"dispatch", list(".", "wal", "bus"), "it carries events from the log to a bus and knows no store"},
 		{"recorder", list(".", "bus", "store", "correlation"), "it carries events from a bus to a store and knows no log"},
 		{"live", list(".", "store"), "it follows the store by sequence"},
+		{"retention", list(".", "store"), "it lets events of the store go; who follows the store it knows by a number"},
 
 		{"voice/wsdoor", list(".", "voice", "voice/audio"), "what the doors for speech share: who may come in, and how a socket is read"},
 		{"voice/asrws", doorOfVoice(), door},

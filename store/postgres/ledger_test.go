@@ -12,27 +12,34 @@ import (
 
 func TestLedgerSuite(t *testing.T) {
 	t.Parallel()
-	storetest.RunLedger(t, func(t *testing.T) storetest.LedgerSubject {
-		url := testenv.Postgres(t).URL()
-		s := openTest(t, Options{URL: url})
-		return storetest.LedgerSubject{
-			Store: s,
-			Other: func() store.Store { return openTest(t, Options{URL: url}) },
-			Exec:  func(text string) { execTest(t, url, text) },
-			Forge: `INSERT INTO events SELECT 100000, occurred_at, stored_at, gen_random_uuid(), type, app, host, source, agent, agent_type,
+	storetest.RunLedger(t, ledgerSubject)
+}
+
+func TestRemoverSuite(t *testing.T) {
+	t.Parallel()
+	storetest.RunRemover(t, ledgerSubject)
+}
+
+func ledgerSubject(t *testing.T) storetest.LedgerSubject {
+	url := testenv.Postgres(t).URL()
+	s := openTest(t, Options{URL: url})
+	return storetest.LedgerSubject{
+		Store: s,
+		Other: func() store.Store { return openTest(t, Options{URL: url}) },
+		Exec:  func(text string) { execTest(t, url, text) },
+		Forge: `INSERT INTO events SELECT 100000, occurred_at, stored_at, gen_random_uuid(), type, app, host, source, agent, agent_type,
 				session, project, flags, parents, raw, words FROM events WHERE sequence = 1`,
-			Downgrade: []string{dropLedger, "DELETE FROM migrations WHERE number >= 3"},
-			Reopen: func() interface {
-				store.Store
-				store.Ledger
-			} {
-				if err := s.Close(); err != nil {
-					t.Fatal(err)
-				}
-				return openTest(t, Options{URL: url})
-			},
-		}
-	})
+		Downgrade: []string{dropLedger, "DELETE FROM migrations WHERE number >= 3"},
+		Reopen: func() interface {
+			store.Store
+			store.Ledger
+		} {
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			return openTest(t, Options{URL: url})
+		},
+	}
 }
 
 // dropLedger undoes the migration of the ledger.

@@ -11,27 +11,34 @@ import (
 
 func TestLedgerSuite(t *testing.T) {
 	t.Parallel()
-	storetest.RunLedger(t, func(t *testing.T) storetest.LedgerSubject {
-		path := filepath.Join(t.TempDir(), "events.db")
-		s := openTest(t, Options{Path: path})
-		return storetest.LedgerSubject{
-			Store: s,
-			Other: func() store.Store { return openTest(t, Options{Path: path}) },
-			Exec:  func(text string) { execTest(t, path, text) },
-			Forge: `INSERT INTO events SELECT 100000, randomblob(16), time_us, stored_us, type, app, host, source, agent, agent_type,
+	storetest.RunLedger(t, ledgerSubject)
+}
+
+func TestRemoverSuite(t *testing.T) {
+	t.Parallel()
+	storetest.RunRemover(t, ledgerSubject)
+}
+
+func ledgerSubject(t *testing.T) storetest.LedgerSubject {
+	path := filepath.Join(t.TempDir(), "events.db")
+	s := openTest(t, Options{Path: path})
+	return storetest.LedgerSubject{
+		Store: s,
+		Other: func() store.Store { return openTest(t, Options{Path: path}) },
+		Exec:  func(text string) { execTest(t, path, text) },
+		Forge: `INSERT INTO events SELECT 100000, randomblob(16), time_us, stored_us, type, app, host, source, agent, agent_type,
 				session, project, flags, parents, raw FROM events WHERE sequence = 1`,
-			Downgrade: []string{"DROP TABLE ledger", "DROP TABLE ledger_start", "DROP TABLE removals", "PRAGMA user_version = 1"},
-			Reopen: func() interface {
-				store.Store
-				store.Ledger
-			} {
-				if err := s.Close(); err != nil {
-					t.Fatal(err)
-				}
-				return openTest(t, Options{Path: path})
-			},
-		}
-	})
+		Downgrade: []string{"DROP TABLE ledger", "DROP TABLE ledger_start", "DROP TABLE removals", "PRAGMA user_version = 1"},
+		Reopen: func() interface {
+			store.Store
+			store.Ledger
+		} {
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			return openTest(t, Options{Path: path})
+		},
+	}
 }
 
 // execTest changes the file past the store.
