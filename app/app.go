@@ -20,6 +20,7 @@ import (
 	"github.com/33god/bloodbank/internal/service"
 	"github.com/33god/bloodbank/live"
 	"github.com/33god/bloodbank/recorder"
+	"github.com/33god/bloodbank/retention"
 	"github.com/33god/bloodbank/schema"
 	"github.com/33god/bloodbank/wal"
 )
@@ -38,6 +39,7 @@ type App struct {
 	journalLog *wal.Log
 	dead       *dispatch.DeadLetters
 	retention  *dispatch.Retention
+	keeper     *retention.Keeper
 	schemas    *schema.Registry
 	bus        busDriver
 	routes     []*route
@@ -66,6 +68,8 @@ func New(cfg config.Config, version string, logs io.Writer) *App {
 		service.NewResource("store", a.openStore, a.closeStore),
 		service.NewResource("live stream", a.startLive, a.stopLive),
 		service.NewResource("correlation", a.openCauses, a.closeCauses),
+		service.NewResource("retention", a.openKeeper, nothing),
+		service.NewLoop("retention sweeps", a.keepStore),
 		service.NewLoop("store listener", a.listenToStore),
 		service.NewResource("recorder", a.startRecorder, a.stopRecorder),
 		service.NewResource("dispatch", a.startDispatch, a.stopDispatch),

@@ -92,6 +92,7 @@ func (a *App) status(ctx context.Context) map[string]any {
 		"routes":      a.routeStatus(),
 		"bus":         map[string]any{"name": a.bus.Features().Name, "safe_delay": a.bus.Features().SafeDelay.String()},
 		"recorder":    a.recorder.Status(ctx),
+		"retention":   a.keeper.Status(),
 		"correlation": a.causes.status(ctx),
 		"live":        a.live.Status(),
 		"voice":       recogniser,

@@ -19,10 +19,16 @@ type storeDriver interface {
 	store.Store
 	store.Counter
 	correlation.Tracker
-	gateway.Archive
+	keeping
 	// Lookup returns those of ids that are stored.
 	Lookup(ctx context.Context, ids []bloodbank.EventID) ([]correlation.Node, error)
 	Close() error
+}
+
+// keeping is what the gateway and retention need of a store.
+type keeping interface {
+	gateway.Archive
+	store.Remover
 }
 
 // listener is a store that tells of what other processes write.

@@ -78,6 +78,7 @@ func (c *command) serverFindings(ctx context.Context) []app.Finding {
 			Fault string
 		}
 		Voice struct{ Desk deskStatus }
+		Retention *retained
 	}
 	if err := json.Unmarshal(raw, &s); err != nil {
 		return []app.Finding{{Check: name, Verdict: app.Fail, Message: "its status cannot be read: " + err.Error()}}
@@ -91,7 +92,7 @@ func (c *command) serverFindings(ctx context.Context) []app.Finding {
 	case s.Dispatch.Dead > 0:
 		f.Verdict, f.Message = app.Warn, fmt.Sprintf("%d dead letter(s); see bb dlq list", s.Dispatch.Dead)
 	}
-	return []app.Finding{f, s.Voice.Desk.finding()}
+	return append([]app.Finding{f, s.Voice.Desk.finding()}, retentionFindings(s.Retention)...)
 }
 
 // deskStatus is how much is spoken to the server.

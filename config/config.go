@@ -144,11 +144,14 @@ type Route struct {
 	Filter string
 }
 
-// Store is where events are kept and found. Key store.url, BB_STORE.
+// Store is where events are kept and found. Key store.url, BB_STORE; for the rest
+// see [Retention].
 type Store struct {
 	// URL is sqlite:PATH or postgres://...; empty is events.db in the data
 	// folder. Its password is kept secret. Default empty.
 	URL string
+	// Retention says what leaves it again.
+	Retention Retention
 }
 
 // Correlation is the tracker. Key correlation.url, BB_CORRELATION.

@@ -42,6 +42,7 @@ func (c Config) faults(p Provenance) []bloodbank.Detail {
 	c.checkLimits(&check)
 	c.checkDrivers(&check)
 	c.checkBus(&check)
+	c.checkRetention(&check)
 	return check.found
 }
 

@@ -237,6 +237,14 @@ func (l *Links) report(err error) {
 	}
 }
 
+// Position is the sequence up to which links are kept, -1 while that is not
+// known. It asks nobody.
+func (l *Links) Position() int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.position
+}
+
 // LinksStatus describes a [Links].
 type LinksStatus struct {
 	// Position is the sequence up to which links are kept; -1 while that is not

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -215,6 +216,7 @@ func TestRunEndsWithItsContext(t *testing.T) {
 		k.Run(ctx)
 	}()
 	for k.Status().Removed == 0 { // the first batch, then it rests
+		runtime.Gosched()
 		if err := context.Cause(t.Context()); err != nil {
 			t.Fatal(err)
 		}
