@@ -142,3 +142,15 @@ func ValidGroup(name string) bool {
 	}
 	return 0 < len(name) && len(name) <= 128
 }
+
+// Sandbox is implemented by publishers that can send a message to a place aside:
+// neither the consumers of events nor our recorder get it, only who binds to that
+// place.
+type Sandbox interface {
+	// PublishAside sends m there and waits until the broker has it. It is made for
+	// hundreds a second, not for all that flows. Nothing keeps m for a consumer that
+	// is not there. An error that is no ErrRejected may be tried again.
+	PublishAside(ctx context.Context, m Message) error
+	// Aside says in words what a consumer must bind to.
+	Aside() string
+}

@@ -77,7 +77,7 @@ func (c *command) serverFindings(ctx context.Context) []app.Finding {
 			Lag   int64
 			Fault string
 		}
-		Voice struct{ Desk deskStatus }
+		Voice     struct{ Desk deskStatus }
 		Retention *retained
 	}
 	if err := json.Unmarshal(raw, &s); err != nil {

@@ -62,6 +62,7 @@ func plan() []room {
 		{"dispatch", list(".", "wal", "bus"), "it carries events from the log to a bus and knows no store"},
 		{"recorder", list(".", "bus", "store", "correlation"), "it carries events from a bus to a store and knows no log"},
 		{"live", list(".", "store"), "it follows the store by sequence"},
+		{"replay", list(".", "bus", "store", "correlation", "gateway"), "it brings stored events to the gateway again, or to a place of the bus aside"},
 		{"retention", list(".", "store"), "it lets events of the store go; who follows the store it knows by a number"},
 
 		{"voice/wsdoor", list(".", "voice", "voice/audio"), "what the doors for speech share: who may come in, and how a socket is read"},
@@ -70,7 +71,7 @@ func plan() []room {
 		{"voice/listenws", doorOfVoice(), door},
 		{"voice/files", doorOfVoice(), door},
 		// dispatch: the door lists and redrives the dead letters, which are dispatch's own.
-		{"httpapi", list(".", "gateway", "live", "dispatch", "bus", "store", "correlation", "schema", "voice", "speech"),
+		{"httpapi", list(".", "gateway", "live", "dispatch", "bus", "store", "correlation", "schema", "voice", "speech", "replay"),
 			door},
 
 		{"internal/telemetry", list("."), "metrics and logs know only the nouns"},
