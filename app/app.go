@@ -20,6 +20,7 @@ import (
 	"github.com/33god/bloodbank/internal/service"
 	"github.com/33god/bloodbank/live"
 	"github.com/33god/bloodbank/recorder"
+	"github.com/33god/bloodbank/replay"
 	"github.com/33god/bloodbank/retention"
 	"github.com/33god/bloodbank/schema"
 	"github.com/33god/bloodbank/wal"
@@ -46,6 +47,7 @@ type App struct {
 	store      storeDriver
 	causes     causes
 	gateway    *gateway.Gateway
+	replayer   *replay.Replayer
 	dispatch   *dispatch.Dispatcher
 	recorder   *recorder.Recorder
 	live       *live.Hub
@@ -75,6 +77,7 @@ func New(cfg config.Config, version string, logs io.Writer) *App {
 		service.NewResource("dispatch", a.startDispatch, a.stopDispatch),
 		service.NewResource("dispatch of routes", a.startRoutes, a.stopRoutes),
 		service.NewResource("gateway", a.openGateway, nothing),
+		service.NewResource("replay", a.openReplay, a.closeReplay),
 		service.NewResource("voice", a.openVoice, a.closeVoice),
 		a.httpService(),
 	)

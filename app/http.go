@@ -47,7 +47,7 @@ func (a *App) httpService() service.Service {
 func (a *App) newHTTPServer() *http.Server {
 	api := httpapi.New(httpapi.Options{
 		Gateway: a.gateway, Store: a.store, Tracker: a.causes.tracker, Schemas: a.schemas, Live: a.live,
-		DeadLetters: a.dead, Targets: a.retention,
+		DeadLetters: a.dead, Targets: a.retention, Replayer: a.replayer,
 		Voice:    a.voiceDoors(),
 		Checks:   a.checks,
 		Status:   a.status,

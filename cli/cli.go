@@ -120,7 +120,7 @@ one which events caused it.
 		}
 	}
 	add("serve", c.upCmd(), c.voiceCmd())
-	add("events", c.publishCmd(), c.watchCmd(), c.eventsCmd(), c.eventCmd(), c.traceCmd())
+	add("events", c.publishCmd(), c.watchCmd(), c.eventsCmd(), c.eventCmd(), c.traceCmd(), c.replayCmd())
 	add("catalogue", c.listEventsCmd(), c.listCommandsCmd(), c.showCmd())
 	add("operate", c.walCmd(), c.dlqCmd(), c.routeCmd(), c.correlationCmd(), c.verifyCmd(), c.doctorCmd(), c.tortureCmd(), c.benchCmd(), c.configCmd(), c.versionCmd())
 	root.AddCommand(c.asrWorkerCmd())

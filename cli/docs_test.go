@@ -103,7 +103,7 @@ func TestHelp(t *testing.T) {
 		t.Fatal(code)
 	}
 	for _, verb := range []string{
-		"up", "voice", "publish", "watch", "events", "event", "trace", "list-events", "list-commands", "show",
+		"up", "voice", "publish", "watch", "events", "event", "trace", "replay", "list-events", "list-commands", "show",
 		"wal", "dlq", "route", "correlation", "verify", "doctor", "torture", "bench", "config", "version", "completion", "help",
 	} {
 		if !regexp.MustCompile(`(?m)^  ` + verb + ` +\S`).MatchString(out) {

@@ -34,6 +34,8 @@ func (s *Server) routes() []route {
 		{"POST /dlq/{number}/redrive", s.redriveOne},
 		{"POST /dlq/redrive", s.redriveMany},
 		{"POST /dlq/discard", s.discard},
+		{"POST /replay", s.replay},
+		{"GET /replay/{job}", s.replayJob},
 		{"GET /targets", s.listTargets},
 		{"POST /targets/{name}/give-up", s.giveUp},
 		{"GET /healthz", s.healthz},

@@ -39,6 +39,8 @@ type Options struct {
 	Tracker correlation.Tracker
 	// DeadLetters serves /dlq; nil answers with 503.
 	DeadLetters DeadLetters
+	// Replayer serves /replay; nil answers with 503.
+	Replayer Replayer
 	// Targets serves /targets; nil answers with 503.
 	Targets Targets
 	// Voice serves speech; what is nil answers with 503 and what to install.
