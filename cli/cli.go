@@ -122,7 +122,7 @@ one which events caused it.
 	add("serve", c.upCmd(), c.voiceCmd())
 	add("events", c.publishCmd(), c.watchCmd(), c.eventsCmd(), c.eventCmd(), c.traceCmd(), c.replayCmd())
 	add("catalogue", c.listEventsCmd(), c.listCommandsCmd(), c.showCmd())
-	add("operate", c.walCmd(), c.dlqCmd(), c.routeCmd(), c.correlationCmd(), c.verifyCmd(), c.doctorCmd(), c.tortureCmd(), c.benchCmd(), c.configCmd(), c.versionCmd())
+	add("operate", c.walCmd(), c.dlqCmd(), c.routeCmd(), c.correlationCmd(), c.verifyCmd(), c.topCmd(), c.doctorCmd(), c.tortureCmd(), c.benchCmd(), c.configCmd(), c.versionCmd())
 	root.AddCommand(c.asrWorkerCmd())
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		c.verb = verbOf(cmd)

@@ -104,7 +104,7 @@ func TestHelp(t *testing.T) {
 	}
 	for _, verb := range []string{
 		"up", "voice", "publish", "watch", "events", "event", "trace", "replay", "list-events", "list-commands", "show",
-		"wal", "dlq", "route", "correlation", "verify", "doctor", "torture", "bench", "config", "version", "completion", "help",
+		"wal", "dlq", "route", "correlation", "verify", "top", "doctor", "torture", "bench", "config", "version", "completion", "help",
 	} {
 		if !regexp.MustCompile(`(?m)^  ` + verb + ` +\S`).MatchString(out) {
 			t.Errorf("bb help does not show %s", verb)

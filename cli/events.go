@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -83,10 +82,10 @@ func (c *command) printEvent(raw []byte) error {
 	return nil
 }
 
-// eventLine is an event for people: time, type, source, parents, payload.
+// eventLine is an event for people: time, a mark where it tells of an error, type, source, parents, payload.
 func (c *command) eventLine(e *bloodbank.Envelope) string {
 	var b strings.Builder
-	b.WriteString(e.Timestamp.Local().Format("15:04:05.000") + "  ")
+	b.WriteString(e.Timestamp.Local().Format("15:04:05.000") + " " + mark(e.EventType) + " ")
 	b.WriteString(c.colour(string(e.EventType), e.EventType) + "  ")
 	b.WriteString(e.EventID.String() + "  ")
 	b.WriteString(visible(e.Source.App + "@" + e.Source.Host))
@@ -117,22 +116,6 @@ func visible(s string) string {
 		}
 		return r
 	}, s)
-}
-
-// colour gives each domain its own hue on a terminal that wants colours.
-func (c *command) colour(s string, t bloodbank.EventType) string {
-	if !isTerminal(c.Stdout) || c.env("NO_COLOR", "") != "" {
-		return s
-	}
-	if t.Match("*.failed") || t.Match("*.error") {
-		return "\x1b[31m" + s + "\x1b[0m"
-	}
-	hues := []string{"32", "33", "34", "35", "36", "92", "94", "96"}
-	sum := 0
-	for _, r := range t.Domain() {
-		sum += int(r)
-	}
-	return "\x1b[" + hues[sum%len(hues)] + "m" + s + "\x1b[0m"
 }
 
 func (c *command) eventCmd() *cobra.Command {
@@ -179,48 +162,6 @@ func indent(raw []byte) []byte {
 		return raw
 	}
 	return b.Bytes()
-}
-
-func (c *command) watchCmd() *cobra.Command {
-	var count int
-	var since int64
-	cmd := &cobra.Command{
-		Use:   "watch [PATTERN]",
-		Short: "Watch events as they arrive",
-		Long: `Print events as they are stored, one a line, until interrupted. PATTERN is a type
-pattern (agent.*, transcription.voice.completed) or any filter of "bb events".
-When the server restarts, watching goes on where it was.`,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return c.watch(cmd.Context(), strings.Join(args, " "), count, since)
-		},
-	}
-	cmd.Flags().IntVar(&count, "count", 0, "end after this many events (0: never)")
-	cmd.Flags().Int64Var(&since, "since-sequence", -1, "begin behind this store sequence instead of with the next event")
-	c.outputFlag(cmd)
-	return cmd
-}
-
-func (c *command) watch(ctx context.Context, query string, count int, since int64) error {
-	cl, err := c.client()
-	if err != nil {
-		return err
-	}
-	seen := 0
-	for event, err := range cl.Watch(ctx, client.WatchRequest{Query: query, Since: since}) {
-		if err != nil {
-			if ctx.Err() != nil && errors.Is(err, context.Canceled) {
-				return nil
-			}
-			return err
-		}
-		if err := c.printEvent(event.Raw); err != nil {
-			return err
-		}
-		if seen++; seen == count {
-			return nil
-		}
-	}
-	return nil
 }
 
 // compact puts JSON on one line. Digits and the order of keys stay.
