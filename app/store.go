@@ -49,6 +49,14 @@ func (a *App) openStore(ctx context.Context) (err error) {
 	return err
 }
 
+// databaseName is the kind of database, without an address.
+func databaseName(cfg config.Config) string {
+	if s := scheme(cfg.Store.URL); s == "postgres" || s == "postgresql" {
+		return "postgresql"
+	}
+	return "sqlite"
+}
+
 // sqlitePath is the database file: the configuration's, or the data folder's own.
 func sqlitePath(cfg config.Config) string {
 	if path, ok := strings.CutPrefix(cfg.Store.URL, "sqlite:"); ok && path != "" {

@@ -22,7 +22,7 @@ func retentionFindings(r *retained) []app.Finding {
 	if r == nil {
 		return nil // an older server
 	}
-	f := app.Finding{Check: "retention", Verdict: app.Pass, Message: fmt.Sprintf("the store holds %d event(s), %d bytes, as of the last minute; %d were removed", r.Events, r.Bytes, r.Removed)}
+	f := app.Finding{Check: "retention", Verdict: app.Pass, Message: fmt.Sprintf("the store holds %d event(s), %d bytes; %d were removed", r.Events, r.Bytes, r.Removed)}
 	switch {
 	case r.Fault != "":
 		f.Verdict, f.Message = app.Fail, "old events are not removed, and the store grows: "+r.Fault

@@ -38,6 +38,10 @@ func (s *Server) routes() []route {
 		{"GET /replay/{job}", s.replayJob},
 		{"GET /targets", s.listTargets},
 		{"POST /targets/{name}/give-up", s.giveUp},
+		{"GET /candystore/events", s.candystoreEvents},
+		{"GET /candystore/events/{id}", s.candystoreEvent},
+		{"GET /candystore/health", s.health},
+		{"GET /health", s.health},
 		{"GET /healthz", s.healthz},
 		{"GET /readyz", s.readyz},
 		{"GET /status", s.status},
@@ -52,7 +56,9 @@ func (s *Server) routes() []route {
 
 // isPublic names what a prober may ask without a token; it tells nothing but
 // whether the server works.
-func isPublic(path string) bool { return path == "/healthz" || path == "/readyz" }
+func isPublic(path string) bool {
+	return path == "/healthz" || path == "/readyz" || path == "/health" || path == "/candystore/health"
+}
 
 // nothingHere answers what no route matches: 405 where another method would, else
 // 404.

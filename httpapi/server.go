@@ -54,7 +54,9 @@ type Options struct {
 	Status func(ctx context.Context) map[string]any
 
 	Version string
-	Logger  *slog.Logger
+	// Database is what /health calls the store's database.
+	Database string
+	Logger   *slog.Logger
 	// Now is the clock of relative times in filters; nil means time.Now.
 	Now func() time.Time
 	// Heartbeat is the longest silence of an event stream; 0 means 15 s.

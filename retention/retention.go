@@ -76,11 +76,12 @@ type Keeper struct {
 
 	mu     sync.Mutex
 	status Status
+	looked time.Time
 }
 
 // Status describes a [Keeper].
 type Status struct {
-	// Usage is that of the last sweep.
+	// Usage is at most some seconds old.
 	store.Usage
 	MaxAge   string   `json:"max_age,omitempty"`
 	MaxBytes int64    `json:"max_bytes,omitempty"`
@@ -176,11 +177,38 @@ func (k *Keeper) report(ctx context.Context, err error) {
 	}
 }
 
-// Status returns a snapshot.
-func (k *Keeper) Status() Status {
+// fresh is how old what Status says of the store may be.
+const fresh = 5 * time.Second
+
+// Status returns a snapshot. Where the last look at the store was a while ago it
+// looks again, for at most two seconds.
+func (k *Keeper) Status(ctx context.Context) Status {
+	k.mu.Lock()
+	stale := time.Since(k.looked) > fresh
+	if stale {
+		k.looked = time.Now() // one look for all who ask
+	}
+	k.mu.Unlock()
+	if stale {
+		ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+		defer cancel()
+		if usage, err := k.o.Store.Usage(ctx); err == nil {
+			k.hold(usage)
+		}
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.status
+}
+
+// hold notes how much the store holds.
+func (k *Keeper) hold(usage store.Usage) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.looked, k.status.Usage, k.status.Over = time.Now(), usage, 0
+	if k.o.MaxBytes > 0 {
+		k.status.Over = max(usage.Bytes-k.o.MaxBytes, 0)
+	}
 }
 
 // Sweep removes all that may go now.
@@ -202,12 +230,10 @@ func (k *Keeper) Sweep(ctx context.Context) error {
 			return err
 		}
 	}
+	k.hold(usage)
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.status.Usage, k.status.Swept, k.status.Fault, k.status.Over = usage, k.o.Now(), "", 0
-	if k.o.MaxBytes > 0 {
-		k.status.Over = max(usage.Bytes-k.o.MaxBytes, 0)
-	}
+	k.status.Swept, k.status.Fault = k.o.Now(), ""
 	return nil
 }
 

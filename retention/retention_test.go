@@ -101,7 +101,7 @@ func TestTheDefaultKeepsEverything(t *testing.T) {
 	b.now = b.now.AddDate(50, 0, 0)
 	k := b.keeper(Options{})
 	b.want(k, "a.b c.d")
-	if s := k.Status(); s.Events != 2 || s.Removed != 0 || s.Swept.IsZero() || !k.o.Keeps() {
+	if s := k.Status(t.Context()); s.Events != 2 || s.Removed != 0 || s.Swept.IsZero() || !k.o.Keeps() {
 		t.Fatalf("%+v", s)
 	}
 }
@@ -122,7 +122,7 @@ func TestRulesByAgeAndType(t *testing.T) {
 	b.want(k, "bill.paid x.y end.reached")
 	b.now = b.now.Add(20 * time.Hour)
 	b.want(k, "bill.paid end.reached") // the newest stays, whatever its age
-	s := k.Status()
+	s := k.Status(t.Context())
 	if s.Removed != 5 || s.RemovedEvents != 5 || s.Events != 2 || !slices.Contains(s.Rules, "bill.*=forever") || s.MaxAge != "10h0m0s" {
 		t.Fatalf("%+v", s)
 	}
@@ -144,13 +144,13 @@ func TestLimitOfSize(t *testing.T) {
 	}
 	b.now = b.now.Add(30 * time.Minute)
 	k := b.keeper(Options{MaxBytes: usage.Bytes * 8 / 10, Rules: []Rule{{"kept.*", Forever}}, Batch: 3})
-	if got := b.left(k); strings.Count(got, "kept") != 10 || strings.Count(got, "some") != 6 || k.Status().Over != 0 {
-		t.Fatalf("%q, %+v", got, k.Status())
+	if got := b.left(k); strings.Count(got, "kept") != 10 || strings.Count(got, "some") != 6 || k.Status(t.Context()).Over != 0 {
+		t.Fatalf("%q, %+v", got, k.Status(t.Context()))
 	}
 	// What is young stays, and it is said that there is too much.
 	k = b.keeper(Options{MaxBytes: 1, Rules: []Rule{{"kept.*", Forever}}})
-	if got := b.left(k); strings.Count(got, "some") != 1 || k.Status().Over == 0 {
-		t.Fatalf("%q, %+v", got, k.Status())
+	if got := b.left(k); strings.Count(got, "some") != 1 || k.Status(t.Context()).Over == 0 {
+		t.Fatalf("%q, %+v", got, k.Status(t.Context()))
 	}
 }
 
@@ -190,13 +190,13 @@ func TestAFaultIsShownAndTriedAgain(t *testing.T) {
 	s := &broken{b.Store, errors.New("the disk is on fire")}
 	k.o.Store = s
 	k.report(t.Context(), k.Sweep(t.Context()))
-	if !strings.Contains(k.Status().Fault, "on fire") {
-		t.Fatalf("%+v", k.Status())
+	if !strings.Contains(k.Status(t.Context()).Fault, "on fire") {
+		t.Fatalf("%+v", k.Status(t.Context()))
 	}
 	s.err = nil
 	b.want(k, "a.two")
-	if k.Status().Fault != "" {
-		t.Fatalf("%+v", k.Status())
+	if k.Status(t.Context()).Fault != "" {
+		t.Fatalf("%+v", k.Status(t.Context()))
 	}
 }
 
@@ -215,7 +215,7 @@ func TestRunEndsWithItsContext(t *testing.T) {
 		defer close(done)
 		k.Run(ctx)
 	}()
-	for k.Status().Removed == 0 { // the first batch, then it rests
+	for k.Status(t.Context()).Removed == 0 { // the first batch, then it rests
 		runtime.Gosched()
 		if err := context.Cause(t.Context()); err != nil {
 			t.Fatal(err)
@@ -223,7 +223,7 @@ func TestRunEndsWithItsContext(t *testing.T) {
 	}
 	cancel()
 	<-done
-	if n := k.Status().Removed; n != 1 {
+	if n := k.Status(t.Context()).Removed; n != 1 {
 		t.Fatalf("%d removed", n)
 	}
 }
