@@ -199,53 +199,64 @@ func (v *verifier) page(p LedgerPage) error {
 
 // events compares the entries with what is stored between v.at and last.
 func (v *verifier) events(entries []Entry, last int64) error {
-	stored, err := v.between(v.at+1, last)
-	if err != nil {
-		return err
-	}
+	stored := &run{verifier: v, next: v.at + 1, last: last}
 	var missing []Entry
-	for _, e := range entries {
+	for i := range entries {
+		e := &entries[i]
 		v.report.Events++
-		for len(stored) > 0 && stored[0].Sequence < e.Sequence {
-			v.inserted(stored[0])
-			stored = stored[1:]
-		}
-		if len(stored) == 0 || stored[0].Sequence != e.Sequence {
-			missing = append(missing, e)
-			continue
-		}
-		f := stored[0]
-		stored = stored[1:]
+		f, err := stored.upTo(e.Sequence)
 		switch {
+		case err != nil:
+			return err
+		case f == nil:
+			missing = append(missing, *e)
 		case f.ID != e.ID:
 			v.fault(FaultReordered, e.Sequence, &e.ID, "here is event %s, where %s was stored", f.ID, e.ID)
 		case f.Digest != e.Digest:
 			v.fault(FaultChanged, e.Sequence, &e.ID, "the event's bytes have the SHA-256 %s, and had %s when it was stored", f.Digest, e.Digest)
 		}
 	}
-	for _, f := range stored {
-		v.inserted(f)
+	if _, err := stored.upTo(math.MaxInt64); err != nil {
+		return err
 	}
 	return v.missing(missing)
 }
 
-func (v *verifier) inserted(f Fingerprint) {
-	v.fault(FaultInserted, f.Sequence, &f.ID, "event %s is in the store, but not in the ledger", f.ID)
+// run walks over stored events from next to last, some at a time.
+type run struct {
+	*verifier
+	next, last int64
+	ahead      []Fingerprint
 }
 
-// between reads all fingerprints from first to last.
-func (v *verifier) between(first, last int64) (all []Fingerprint, err error) {
+// upTo returns the event with this sequence, nil where there is none. Those that
+// are passed have no entry.
+func (r *run) upTo(sequence int64) (*Fingerprint, error) {
 	const step = 1000
 	for {
-		part, err := v.ledger.Fingerprints(v.ctx, first, last, step)
-		all = append(all, part...)
-		if err != nil || len(part) == 0 {
-			return all, err
+		if len(r.ahead) == 0 && r.next <= r.last {
+			var err error
+			if r.ahead, err = r.ledger.Fingerprints(r.ctx, r.next, r.last, step); err != nil {
+				return nil, err
+			}
+			if len(r.ahead) == 0 {
+				r.next = r.last + 1
+			}
 		}
-		if first = part[len(part)-1].Sequence + 1; first > last {
-			return all, nil
+		if len(r.ahead) == 0 || r.ahead[0].Sequence > sequence {
+			return nil, nil
 		}
+		f := r.ahead[0]
+		r.ahead, r.next = r.ahead[1:], f.Sequence+1
+		if f.Sequence == sequence {
+			return &f, nil
+		}
+		r.inserted(f)
 	}
+}
+
+func (v *verifier) inserted(f Fingerprint) {
+	v.fault(FaultInserted, f.Sequence, &f.ID, "event %s is in the store, but not in the ledger", f.ID)
 }
 
 // missing finds out which of the entries retention has removed.

@@ -49,3 +49,5 @@ func BenchmarkAppend(b *testing.B) {
 func BenchmarkChain(b *testing.B) { storetest.Chains(b, openTest(b, Options{})) }
 
 func BenchmarkQuery(b *testing.B) { storetest.Queries(b, openTest(b, Options{})) }
+
+func BenchmarkKeeping(b *testing.B) { storetest.Keeping(b, openTest(b, Options{})) }

@@ -102,8 +102,14 @@ func TestOnlyRows(t *testing.T) {
 	if err := s.Check(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	_, err := s.Remove(t.Context(), []int64{1}, "test")
+	refused(t, err, bloodbank.CodeForbidden, "events", "GRANT")
+	server.Exec("GRANT DELETE ON bloodbank.events, bloodbank.edges TO " + role)
+	if r, err := s.Remove(t.Context(), []int64{1}, "test"); err != nil || r.Events != 1 {
+		t.Fatalf("%+v, %v", r, err)
+	}
 	server.Exec("REVOKE INSERT ON bloodbank.events FROM " + role)
-	_, err := s.Append(t.Context(), store.Batch{Events: samples(t, 0, 1)})
+	_, err = s.Append(t.Context(), store.Batch{Events: samples(t, 0, 1)})
 	refused(t, err, bloodbank.CodeForbidden, "events", "GRANT")
 	mustStore(t, owner, samples(t, 0, 1))
 }

@@ -71,6 +71,10 @@ func TestCrash(t *testing.T) {
 			t.Fatalf("%s was promised and is lost", id)
 		}
 	}
+	report, err := store.VerifyLedger(t.Context(), s, store.VerifyOptions{})
+	if err != nil || !report.OK || report.Events != int64(len(found)) {
+		t.Fatalf("the ledger after the crashes: %+v, %v; want %d events", report, err, len(found))
+	}
 	if len(found) < 2000 {
 		t.Fatalf("only %d events were written", len(found))
 	}

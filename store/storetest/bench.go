@@ -166,3 +166,41 @@ func Queries(b *testing.B, s interface {
 		})
 	}
 }
+
+// Keeping measures what the ledger and retention cost on a store of 20,000
+// events: to verify it, and to remove 200 of them in one transaction.
+func Keeping(b *testing.B, s interface {
+	store.Store
+	store.Ledger
+	store.Remover
+}) {
+	const size = 20_000
+	Put(b, s, Samples(b, 0, size))
+	b.Run("verify", func(b *testing.B) {
+		for b.Loop() {
+			report, err := store.VerifyLedger(b.Context(), s, store.VerifyOptions{})
+			if err != nil || !report.OK {
+				b.Fatalf("%+v, %v", report, err)
+			}
+		}
+		b.ReportMetric(float64(size)*float64(b.N)/b.Elapsed().Seconds(), "events/s")
+	})
+	b.Run("remove 200", func(b *testing.B) {
+		for b.Loop() {
+			b.StopTimer()
+			Put(b, s, Samples(b, 0, 400))
+			heads, err := s.Heads(b.Context(), 0, 200)
+			if err != nil {
+				b.Fatal(err)
+			}
+			var sequences []int64
+			for _, h := range heads {
+				sequences = append(sequences, h.Sequence)
+			}
+			b.StartTimer()
+			if r, err := s.Remove(b.Context(), sequences, "test"); err != nil || r.Events != 200 {
+				b.Fatal(r.Events, err)
+			}
+		}
+	})
+}
