@@ -1,9 +1,12 @@
 package cli
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
+	"strconv"
 	"strings"
 	"time"
 
@@ -30,7 +33,8 @@ subjects bloodbank.replay.v1.<event_type>. The embedded bus has no such place.
 There --new-ids=false sends the exact stored bytes.
 
 The server sends up to 5,000 events, 200 a second, one replay at a time; it goes on
-when this command ends. --dry-run says what would be sent, and sends nothing.
+when this command ends. --dry-run says what would be sent, and sends nothing. On a
+terminal, more than 100 events are sent only after their number was typed.
 
 The exit code is 0 when all were sent, 1 when some were not, 2 for wrong usage.`,
 		Example: `  bb replay 0198f3a0-0000-7000-8000-000000000001 --tree --dry-run
@@ -79,6 +83,9 @@ func (c *command) replay(ctx context.Context, r client.ReplayRequest, dry bool) 
 		}
 		return c.printPlan(plan)
 	}
+	if err := c.agree(ctx, cl, r); err != nil {
+		return err
+	}
 	job, err := cl.StartReplay(ctx, r)
 	if err != nil {
 		return err
@@ -87,6 +94,32 @@ func (c *command) replay(ctx context.Context, r client.ReplayRequest, dry bool) 
 		return err
 	}
 	return c.printReplay(job)
+}
+
+// replayAsks is how many events people must agree to.
+const replayAsks = 100
+
+// agree asks people, not scripts, to type how many events are to be sent, where
+// those are many.
+func (c *command) agree(ctx context.Context, cl *client.Client, r client.ReplayRequest) error {
+	if !isTerminal(c.Stdin) || !isTerminal(c.Stderr) {
+		return nil
+	}
+	plan, err := cl.PlanReplay(ctx, r)
+	if err != nil || plan.Count <= replayAsks {
+		return err
+	}
+	fmt.Fprintf(c.Stderr, "%d events would be sent to the %s. Type their number to go on: ", plan.Count, plan.Target)
+	if !typed(c.Stdin, plan.Count) {
+		return bloodbank.Errorf(bloodbank.CodeInvalid, "nothing was sent; --dry-run says what would be")
+	}
+	return nil
+}
+
+// typed reports whether the next line is the number.
+func typed(in io.Reader, number int) bool {
+	line, err := bufio.NewReader(in).ReadString('\n')
+	return err == nil && strings.TrimSpace(line) == strconv.Itoa(number)
 }
 
 // replayPoll is how often the server is asked.

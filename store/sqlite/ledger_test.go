@@ -4,6 +4,7 @@ import (
 	"database/sql"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/33god/bloodbank/store"
 	"github.com/33god/bloodbank/store/storetest"
@@ -21,10 +22,10 @@ func TestRemoverSuite(t *testing.T) {
 
 func ledgerSubject(t *testing.T) storetest.LedgerSubject {
 	path := filepath.Join(t.TempDir(), "events.db")
-	s := openTest(t, Options{Path: path})
+	s := openTest(t, Options{Path: path, BusyTimeout: time.Minute})
 	return storetest.LedgerSubject{
 		Store: s,
-		Other: func() store.Store { return openTest(t, Options{Path: path}) },
+		Other: func() store.Store { return openTest(t, Options{Path: path, BusyTimeout: time.Minute}) },
 		Exec:  func(text string) { execTest(t, path, text) },
 		Forge: `INSERT INTO events SELECT 100000, randomblob(16), time_us, stored_us, type, app, host, source, agent, agent_type,
 				session, project, flags, parents, raw FROM events WHERE sequence = 1`,
@@ -36,7 +37,7 @@ func ledgerSubject(t *testing.T) storetest.LedgerSubject {
 			if err := s.Close(); err != nil {
 				t.Fatal(err)
 			}
-			return openTest(t, Options{Path: path})
+			return openTest(t, Options{Path: path, BusyTimeout: time.Minute})
 		},
 	}
 }

@@ -2,7 +2,9 @@ package storetest
 
 import (
 	"bytes"
+	"errors"
 	"slices"
+	"sync"
 	"testing"
 
 	"github.com/33god/bloodbank"
@@ -27,8 +29,9 @@ func RunRemover(t *testing.T, open func(t *testing.T) LedgerSubject) {
 		"children name a parent that is missing":      testRemoveParent,
 		"what is not there, the newest, and too many": testRemoveNothing,
 		"records of removals that were tampered with": testRemovalsTampered,
-		"heads and usage":               testHeads,
-		"an event that comes once more": testRemovedComesBack,
+		"heads and usage":                          testHeads,
+		"an event that comes once more":            testRemovedComesBack,
+		"two processes remove while others append": testRemoveAtOnce,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -190,6 +193,46 @@ func testHeads(t *testing.T, s keeper, _ LedgerSubject) {
 		if h != (store.Head{Sequence: e.Sequence, StoredAt: e.StoredAt, Type: e.Envelope.EventType, Bytes: int64(len(e.Raw))}) {
 			t.Fatalf("%+v, want %+v", h, e)
 		}
+	}
+}
+
+// Two processes with the same rules remove the same events: each goes once, and
+// the removals are one chain.
+func testRemoveAtOnce(t *testing.T, s keeper, subject LedgerSubject) {
+	other, ok := subject.Other().(keeper)
+	if !ok {
+		t.Fatal("the other store does not keep events")
+	}
+	const size = 200
+	Put(t, s, Samples(t, 0, size))
+	var sequences []int64
+	for _, e := range ReadAll(t, s) {
+		sequences = append(sequences, e.Sequence)
+	}
+	var wg sync.WaitGroup
+	errs, gone := make([]error, 4), make([]int64, 4)
+	for w := range errs {
+		wg.Go(func() {
+			from := []keeper{s, other}[w%2]
+			for part := range slices.Chunk(sequences[:size-20], 9) {
+				if w > 1 { // some append meanwhile
+					_, err := from.Append(t.Context(), store.Batch{Events: Samples(t, 1000*w, 3)})
+					errs[w] = errors.Join(errs[w], err)
+				}
+				r, err := from.Remove(t.Context(), part, "age: test")
+				errs[w], gone[w] = errors.Join(errs[w], err), gone[w]+r.Events
+			}
+		})
+	}
+	wg.Wait()
+	if err := errors.Join(errs...); err != nil {
+		t.Fatal(err)
+	}
+	if n := gone[0] + gone[1] + gone[2] + gone[3]; n != size-20 {
+		t.Fatalf("%d events were removed, of %d", n, size-20)
+	}
+	if report := verify(t, s, store.VerifyOptions{}); !report.OK || report.Removed != size-20 {
+		t.Fatalf("%+v", report)
 	}
 }
 
