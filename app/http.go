@@ -22,7 +22,8 @@ func (a *App) httpService() service.Service {
 				"cannot listen on %s: %w. Stop what uses that address, or choose another with --listen (port 0 picks a free one)", a.cfg.Listen, err)
 		}
 		a.listener = listener
-		server := a.newHTTPServer()
+		api := a.newAPI()
+		server := api.HTTPServer()
 		served := make(chan error, 1)
 		go func() { served <- server.Serve(listener) }()
 		ready()
@@ -37,6 +38,7 @@ func (a *App) httpService() service.Service {
 		if err != nil {
 			err = server.Close() // whoever still hangs on is cut off
 		}
+		err = errors.Join(err, api.Drain(shut))
 		if serveErr := <-served; err == nil && !errors.Is(serveErr, http.ErrServerClosed) {
 			err = serveErr
 		}
@@ -44,8 +46,8 @@ func (a *App) httpService() service.Service {
 	})
 }
 
-func (a *App) newHTTPServer() *http.Server {
-	api := httpapi.New(httpapi.Options{
+func (a *App) newAPI() *httpapi.Server {
+	return httpapi.New(httpapi.Options{
 		Gateway: a.gateway, Store: a.store, Tracker: a.causes.tracker, Schemas: a.schemas, Live: a.live,
 		DeadLetters: a.dead, Targets: a.retention, Replayer: a.replayer,
 		Voice:    a.voiceDoors(),
@@ -58,11 +60,11 @@ func (a *App) newHTTPServer() *http.Server {
 		Tokens:   a.cfg.HTTP.Tokens,
 		Insecure: a.cfg.HTTP.Insecure,
 		Hosts:    a.cfg.HTTP.Hosts,
+		Origins:  a.cfg.HTTP.Origins,
 		Limits: httpapi.Limits{
 			Body: int64(a.cfg.Limits.Body), Events: a.cfg.Limits.Batch, Streams: a.cfg.Limits.Streams,
 		},
 	})
-	return api.HTTPServer()
 }
 
 // checks says of each part whether it can work now.

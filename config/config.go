@@ -60,6 +60,10 @@ type HTTP struct {
 	// machine may reach the server without a token, such as that of a reverse
 	// proxy. Default none.
 	Hosts []string
+	// Origins are the origins of web pages, separated by commas, that may open the
+	// live stream, beside those of this server and of this machine; * is all.
+	// Default none.
+	Origins []string
 }
 
 // Limits bound what one caller can send. Keys limits.*, BB_LIMITS_*.

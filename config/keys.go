@@ -38,6 +38,7 @@ func (c *Config) keys() []key {
 		k("http.tokens", words(&c.HTTP.Tokens)).as(hidden),
 		k("http.insecure", truth(&c.HTTP.Insecure)),
 		k("http.hosts", words(&c.HTTP.Hosts)),
+		k("http.origins", words(&c.HTTP.Origins)),
 		k("limits.event", size(&c.Limits.Event)),
 		k("limits.body", size(&c.Limits.Body)),
 		k("limits.batch", number(&c.Limits.Batch)),

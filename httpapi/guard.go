@@ -55,11 +55,11 @@ func (s *Server) checkToken(header string) error {
 	return nil
 }
 
-// isVoicePath reports whether a voice door is there: browsers and speech clients
-// speak to it, which have ways of their own to show a token.
+// isVoicePath reports whether a voice door or another WebSocket is there: browsers
+// and speech clients speak to it, which have ways of their own to show a token.
 func isVoicePath(path string) bool {
 	switch path {
-	case pathASR, pathVoice, pathListen, pathTranscriptions:
+	case pathStream, pathASR, pathVoice, pathListen, pathTranscriptions:
 		return true
 	}
 	return false
@@ -96,6 +96,15 @@ func digests(tokens []string) [][32]byte {
 		}
 	}
 	return list
+}
+
+// checkSocketOrigin is checkOrigin for WebSockets, which pages of any site may open
+// and read. Origins that are configured may, beside this server's and this machine's.
+func (s *Server) checkSocketOrigin(r *http.Request) error {
+	if slices.Contains(s.o.Origins, "*") || slices.Contains(s.o.Origins, r.Header.Get("Origin")) {
+		return nil
+	}
+	return checkOrigin(r)
 }
 
 // checkOrigin keeps pages of other sites from changing anything through their

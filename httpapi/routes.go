@@ -23,6 +23,7 @@ func (s *Server) routes() []route {
 		{"POST /events/{type...}", s.publishPayload},
 		{"GET /events", s.queryEvents},
 		{"GET /events/stream", s.stream},
+		{"GET /api/v1/stream", s.socket},
 		{"GET /events/{id}", s.event},
 		{"GET /debug/correlation/{id}", s.correlation},
 		{"GET /debug/correlation/{id}/chain", s.chain},

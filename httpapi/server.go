@@ -73,6 +73,10 @@ type Options struct {
 	// needs its name here. They keep web pages from reaching in by a name of
 	// their own that points to this machine (DNS rebinding).
 	Hosts []string
+	// Origins are the origins of web pages that may open the live stream's
+	// WebSocket, such as https://example.org, beside those of this server and of
+	// this machine; * is all.
+	Origins []string
 }
 
 // Limits bound what one caller can cost. Zero values mean the defaults.
@@ -108,8 +112,8 @@ func (l Limits) withDefaults() Limits {
 // streamWrite bounds one write to an event stream.
 const streamWrite = 30 * time.Second
 
-// Server is the handler. It owns no goroutine; those of open streams belong to
-// the http.Server and end by [Server.Close].
+// Server is the handler. Its goroutines are those of open streams; they end by
+// [Server.Close].
 type Server struct {
 	o       Options
 	mux     *http.ServeMux
@@ -134,7 +138,7 @@ func New(o Options) *Server {
 	s := &Server{o: o, mux: http.NewServeMux(), tokens: digests(o.Tokens), json: []string{mediaJSON}}
 	s.bodies.New = func() any { return new(body) }
 	s.runID = strconv.FormatInt(time.Now().UnixMilli(), 36)
-	s.streams.open = make(map[*context.CancelCauseFunc]struct{})
+	s.streams.open, s.streams.idle = make(map[*context.CancelCauseFunc]struct{}), make(chan struct{})
 	for _, r := range s.routes() {
 		s.mux.HandleFunc(r.pattern, r.serve)
 	}
@@ -160,8 +164,12 @@ func (s *Server) HTTPServer() *http.Server {
 }
 
 // Close ends the open event streams and refuses new ones. It is idempotent and
-// does not wait: the http.Server's Shutdown does.
+// does not wait: the http.Server's Shutdown does, and Drain for WebSockets.
 func (s *Server) Close() { s.streams.close() }
+
+// Drain waits, after Close, until the last stream has ended. The http.Server knows
+// nothing of the connections that became WebSockets.
+func (s *Server) Drain(ctx context.Context) error { return s.streams.wait(ctx) }
 
 // ServeHTTP answers one request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -99,6 +100,7 @@ func setup(t *testing.T, change ...func(*httpapi.Options)) *bundle {
 		stop, cancel := context.WithTimeout(ctx, patience)
 		defer cancel()
 		must(t, b.server.Shutdown(stop))
+		must(t, b.api.Drain(stop))
 		served.Wait()
 		http.DefaultClient.CloseIdleConnections()
 	})
@@ -155,6 +157,42 @@ func (b *bundle) publish(body string) bloodbank.Receipt {
 	b.into(b.do("POST", "/events?wait=stored&permissive=true", body, "Content-Type", "application/json"), 200, &receipt)
 	return receipt
 }
+
+// fill stores n events past the log, which takes less time; change may alter them.
+func (b *bundle) fill(n int, change func(i int, e *bloodbank.Envelope)) {
+	for first := 0; first < n; first += 500 {
+		var batch store.Batch
+		for i := first; i < min(n, first+500); i++ {
+			id, err := bloodbank.NewEventID()
+			if err != nil {
+				b.t.Error(err)
+				return
+			}
+			e := bloodbank.Envelope{
+				EventID: id, EventType: "my.own", Timestamp: filledFrom().Add(time.Duration(i) * time.Second), Version: bloodbank.Version,
+				Source:  bloodbank.Source{Host: "h", Type: bloodbank.SourceManual, App: "filler"},
+				Payload: fmt.Appendf(nil, `{"n":%d}`, i),
+			}
+			if change != nil {
+				change(i, &e)
+			}
+			raw, err := e.AppendJSON(nil)
+			if err != nil {
+				b.t.Error(err)
+				return
+			}
+			batch.Events = append(batch.Events, store.Incoming{Envelope: e, Raw: raw})
+		}
+		appended, err := b.store.Append(context.WithoutCancel(b.t.Context()), batch)
+		if err != nil {
+			b.t.Error(err)
+			return
+		}
+		b.hub.Wake(appended.Last)
+	}
+}
+
+func filledFrom() time.Time { return time.Date(2026, 1, 27, 10, 0, 0, 0, time.UTC) }
 
 // flow carries events from the log to the store and says how far it has come.
 type flow struct {

@@ -29,6 +29,7 @@ type streams struct {
 	mu     sync.Mutex
 	open   map[*context.CancelCauseFunc]struct{}
 	closed bool
+	idle   chan struct{} // closed when streams are closed and none is open
 }
 
 // begin admits one more stream; its end must be called.
@@ -49,15 +50,36 @@ func (s *streams) begin(ctx context.Context, limit int) (_ context.Context, end 
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		delete(s.open, key)
+		s.settle()
 	}, nil
 }
 
 func (s *streams) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.closed {
+		return
+	}
 	s.closed = true
+	s.settle()
 	for cancel := range s.open {
 		(*cancel)(errStopping)
+	}
+}
+
+// settle must be called with the lock held.
+func (s *streams) settle() {
+	if s.closed && len(s.open) == 0 {
+		close(s.idle)
+	}
+}
+
+func (s *streams) wait(ctx context.Context) error {
+	select {
+	case <-s.idle:
+		return nil
+	case <-ctx.Done():
+		return bloodbank.Errorf(bloodbank.CodeTimeout, "the event streams did not end in time: %w", context.Cause(ctx))
 	}
 }
 
