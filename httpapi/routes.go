@@ -25,6 +25,7 @@ func (s *Server) routes() []route {
 		{"GET /events/stream", s.stream},
 		{"GET /api/v1/stream", s.socket},
 		{"GET /events/{id}", s.event},
+		{"GET /events/{id}/graph", s.graph},
 		{"GET /debug/correlation/{id}", s.correlation},
 		{"GET /debug/correlation/{id}/chain", s.chain},
 		{"GET /schemas", s.listSchemas},

@@ -56,6 +56,8 @@ func Run(t *testing.T, open func(t *testing.T) (s store.Store, reopen func() sto
 		{"count", testCount},
 		{"count, as far as it reads", testCountsSoFar},
 		{"look up", testLookup},
+		{"outlines", testOutlines},
+		{"outlines of many children", testManyChildren},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
