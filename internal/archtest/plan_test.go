@@ -71,7 +71,7 @@ func plan() []room {
 		{"voice/listenws", doorOfVoice(), door},
 		{"voice/files", doorOfVoice(), door},
 		// dispatch: the door lists and redrives the dead letters, which are dispatch's own.
-		{"httpapi", list(".", "gateway", "live", "dispatch", "bus", "store", "correlation", "schema", "voice", "speech", "replay"),
+		{"httpapi", list(".", "gateway", "live", "dispatch", "bus", "store", "correlation", "schema", "voice", "voice/subtitles", "speech", "replay"),
 			door},
 
 		{"internal/telemetry", list("."), "metrics and logs know only the nouns"},

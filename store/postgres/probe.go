@@ -76,7 +76,9 @@ func (s *Store) checkRights(ctx context.Context, c *pgx.Conn) error {
 	var missing string
 	err := c.QueryRow(ctx, `SELECT coalesce(string_agg(w.what || ' ON ' || w.name, ', '), '') FROM (VALUES
 			('names', 'SELECT'), ('names', 'INSERT'), ('events', 'SELECT'), ('events', 'INSERT'), ('edges', 'SELECT'), ('edges', 'INSERT'),
-			('rejected', 'SELECT'), ('rejected', 'INSERT'), ('ledger', 'SELECT'), ('ledger', 'INSERT'), ('ledger_start', 'SELECT'), ('checks', 'SELECT'), ('checks', 'UPDATE')) AS w (name, what)
+			('rejected', 'SELECT'), ('rejected', 'INSERT'), ('ledger', 'SELECT'), ('ledger', 'INSERT'), ('ledger_start', 'SELECT'),
+			('checks', 'SELECT'), ('checks', 'UPDATE'),
+			('voice_sessions', 'SELECT'), ('voice_sessions', 'INSERT'), ('voice_sessions', 'UPDATE')) AS w (name, what)
 		WHERE NOT has_table_privilege(quote_ident($1) || '.' || w.name, w.what)`, s.schema).Scan(&missing)
 	if err != nil || missing == "" {
 		return err

@@ -60,6 +60,9 @@ func (s *Store) Append(ctx context.Context, b store.Batch) (store.Appended, erro
 		if _, err := w.c.exec("UPDATE counters SET last = ?", named(w.last)); err != nil {
 			return err
 		}
+		if err := w.noteSessions(rows); err != nil {
+			return err
+		}
 		return w.insertWords(rows)
 	})
 	if err != nil {

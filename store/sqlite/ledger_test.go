@@ -29,7 +29,7 @@ func ledgerSubject(t *testing.T) storetest.LedgerSubject {
 		Exec:  func(text string) { execTest(t, path, text) },
 		Forge: `INSERT INTO events SELECT 100000, randomblob(16), time_us, stored_us, type, app, host, source, agent, agent_type,
 				session, project, flags, parents, raw FROM events WHERE sequence = 1`,
-		Downgrade: []string{"DROP TABLE ledger", "DROP TABLE ledger_start", "DROP TABLE removals", "PRAGMA user_version = 1"},
+		Downgrade: []string{"DROP TABLE ledger", "DROP TABLE ledger_start", "DROP TABLE removals", "DROP TABLE voice_sessions", "PRAGMA user_version = 1"},
 		Reopen: func() interface {
 			store.Store
 			store.Ledger

@@ -58,6 +58,9 @@ func Run(t *testing.T, open func(t *testing.T) (s store.Store, reopen func() sto
 		{"look up", testLookup},
 		{"outlines", testOutlines},
 		{"outlines of many children", testManyChildren},
+		{"voice sessions", testSessions},
+		{"voice sessions in odd words", testOddSessions},
+		{"pages of voice sessions", testSessionPages},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
