@@ -24,6 +24,8 @@ func (s *Server) routes() []route {
 		{"GET /events", s.queryEvents},
 		{"GET /events/stream", s.stream},
 		{"GET /api/v1/stream", s.socket},
+		{"GET /events/facets", s.facets},
+		{"GET /events/histogram", s.histogram},
 		{"GET /events/{id}", s.event},
 		{"GET /events/{id}/graph", s.graph},
 		{"GET /sessions", s.listSessions},

@@ -75,7 +75,12 @@ func (p *Plan) Bind(v any) int {
 // Compile makes the plan of a filter. The names are looked up now, so it belongs
 // into the snapshot that is searched, or before it.
 func Compile(ctx context.Context, d Dialect, f store.Filter) (*Plan, error) {
-	c := compiler{Dialect: d, plan: &Plan{}}
+	return CompileBehind(ctx, d, f, nil)
+}
+
+// CompileBehind is Compile for a plan whose arguments stand behind others.
+func CompileBehind(ctx context.Context, d Dialect, f store.Filter, args []any) (*Plan, error) {
+	c := compiler{Dialect: d, plan: &Plan{Args: slices.Clone(args)}}
 	for _, t := range f.Terms {
 		if err := c.term(ctx, t); err != nil {
 			return nil, err

@@ -12,7 +12,7 @@ import (
 // are then sorted.
 func (p *plan) choose(ctx context.Context, tx *sql.Tx) error {
 	if len(p.IDs) > 0 {
-		p.from = "events e INDEXED BY events_id"
+		p.from, p.few = "events e INDEXED BY events_id", true
 		return nil
 	}
 	if len(p.Parents) > 0 {
@@ -43,13 +43,13 @@ func (p *plan) choose(ctx context.Context, tx *sql.Tx) error {
 	}
 	if p.Flags {
 		if ok, err := isFew(ctx, tx, "SELECT 1 FROM events e INDEXED BY events_flags WHERE e.flags <> 0", nil); ok || err != nil {
-			p.from = "events e INDEXED BY events_flags"
+			p.from, p.few = "events e INDEXED BY events_flags", true
 			return err
 		}
 	}
 	if len(p.Types) > 1 {
 		if ok, err := isFew(ctx, tx, "SELECT 1 FROM events e INDEXED BY events_type WHERE e.type"+inList(p.Types), nil); ok || err != nil {
-			p.from = "events e INDEXED BY events_type"
+			p.from, p.few = "events e INDEXED BY events_type", true
 			return err
 		}
 	}
@@ -64,7 +64,7 @@ func (p *plan) driveBy(ctx context.Context, tx *sql.Tx, source string, args []an
 		return false, err
 	}
 	p.from = "(" + source + ") m CROSS JOIN events e ON e.sequence = m.seq"
-	p.fromArgs = args
+	p.fromArgs, p.few = args, true
 	return true, nil
 }
 

@@ -19,6 +19,8 @@ type plan struct {
 	// SQLite knows nothing about how values are spread.
 	from     string
 	fromArgs []any
+	// few says that those are few.
+	few bool
 }
 
 // dialect implements [sqlfilter.Dialect] within one snapshot.
