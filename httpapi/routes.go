@@ -28,6 +28,7 @@ func (s *Server) routes() []route {
 		{"GET /events/histogram", s.histogram},
 		{"GET /events/{id}", s.event},
 		{"GET /events/{id}/graph", s.graph},
+		{"GET /export", s.export},
 		{"GET /sessions", s.listSessions},
 		{"GET /sessions/{id}", s.session},
 		{"GET /sessions/{id}/transcript", s.transcript},

@@ -217,3 +217,6 @@ func (s *Server) recover(w http.ResponseWriter, r *http.Request, id string) {
 	}
 	s.fail(w, r, bloodbank.Errorf(bloodbank.CodeInternal, "a fault of ours; the server's log has it under request %s", id))
 }
+
+// cutOff ends the handler that calls it and breaks its connection.
+func cutOff() { panic(http.ErrAbortHandler) }
