@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"context"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -24,7 +25,7 @@ func (s *Server) queryEvents(w http.ResponseWriter, r *http.Request) {
 		s.candystore(w, r, query)
 		return
 	}
-	q, err := s.readQuery(query)
+	q, err := s.readQuery(r.Context(), query)
 	if err != nil {
 		s.fail(w, r, err)
 		return
@@ -50,13 +51,13 @@ func (s *Server) queryEvents(w http.ResponseWriter, r *http.Request) {
 	s.send(w, http.StatusOK, mediaJSON, append(b, "}\n"...))
 }
 
-func (s *Server) readQuery(query url.Values) (q store.Query, err error) {
+func (s *Server) readQuery(ctx context.Context, query url.Values) (q store.Query, err error) {
 	for name := range query {
 		if name != "q" && name != "limit" && name != "cursor" && name != "order" {
 			return q, bloodbank.Errorf(bloodbank.CodeInvalid, "parameter %q is not known here; use q, limit, cursor and order, or Candystore's: %s", short(name), strings.Join(candystoreParameters(), ", "))
 		}
 	}
-	if q.Filter, err = store.ParseFilter(query.Get("q"), s.o.Now()); err != nil {
+	if q.Filter, err = s.parseFilter(ctx, query.Get("q")); err != nil {
 		return q, err
 	}
 	if q.Limit, err = number(query, "limit", store.DefaultLimit, 1, store.MaxLimit); err != nil {

@@ -93,7 +93,7 @@ func (s *Server) readExport(r *http.Request) (q store.Query, format exporter, er
 		return q, format, bloodbank.Errorf(bloodbank.CodeInvalid, "an export is whole and takes no limit and no cursor; use GET /events for pages")
 	}
 	query.Del("format")
-	if q, err = s.readQuery(query); err != nil {
+	if q, err = s.readQuery(r.Context(), query); err != nil {
 		return q, format, err
 	}
 	q.Limit = exportPage

@@ -103,14 +103,14 @@ func (c *socketClient) read(ctx, feed context.Context) error {
 			return err
 		}
 		select {
-		case c.requests <- c.server.streamRequest(data):
+		case c.requests <- c.server.streamRequest(ctx, data):
 		case <-feed.Done():
 		}
 	}
 }
 
 // streamRequest reads one message of a client.
-func (s *Server) streamRequest(data []byte) (q live.Request) {
+func (s *Server) streamRequest(ctx context.Context, data []byte) (q live.Request) {
 	var m struct {
 		Ack  *int64  `json:"ack"`
 		Mode *string `json:"mode"`
@@ -133,7 +133,7 @@ func (s *Server) streamRequest(data []byte) (q live.Request) {
 		}
 	}
 	if m.Q != nil {
-		if filter, err := store.ParseFilter(*m.Q, s.o.Now()); err != nil {
+		if filter, err := s.parseFilter(ctx, *m.Q); err != nil {
 			q.Fault = err
 		} else {
 			q.Filter = &filter

@@ -113,7 +113,7 @@ func (s *Server) readStream(r *http.Request) (f store.Filter, since int64, err e
 	if err != nil {
 		return f, 0, bloodbank.Errorf(bloodbank.CodeInvalid, "the query of the address cannot be read: %w", err)
 	}
-	if f, err = store.ParseFilter(query.Get("q"), s.o.Now()); err != nil {
+	if f, err = s.parseFilter(r.Context(), query.Get("q")); err != nil {
 		return f, 0, err
 	}
 	position := r.Header.Get("Last-Event-ID") // a browser's reconnect repeats the address, so the header wins
@@ -167,6 +167,7 @@ func (o *eventStream) next(ctx context.Context, watcher *live.Watcher, heartbeat
 		return o.flush()
 	}
 	for i := range events {
+		o.filter.Follow(&events[i].Envelope)
 		if !o.filter.Match(&events[i].Envelope) {
 			continue
 		}

@@ -22,7 +22,7 @@ func (s *Server) summaryQuery(r *http.Request) (sum store.Summarizer, f store.Fi
 	if query, err = url.ParseQuery(r.URL.RawQuery); err != nil {
 		return sum, f, query, bloodbank.Errorf(bloodbank.CodeInvalid, "the query of the address cannot be read: %w", err)
 	}
-	f, err = store.ParseFilter(query.Get("q"), s.o.Now())
+	f, err = s.parseFilter(r.Context(), query.Get("q"))
 	return sum, f, query, err
 }
 

@@ -43,7 +43,7 @@ type Request struct {
 	Ack int64
 	// Mode, where not empty, is the mode from now on.
 	Mode Mode
-	// Filter, where not nil, is the filter from now on. What waits is filtered
+	// Filter, where not nil, is the filter from now on, and the feed's own. What waits is filtered
 	// again, and the counts begin at 0.
 	Filter *store.Filter
 	// Fault is sent back as it is: the reader asked for something impossible.
@@ -111,7 +111,8 @@ type Feed struct {
 	sent                      time.Time // of the last frame
 }
 
-// NewFeed returns a feed of the watcher's events that the filter wants. The
+// NewFeed returns a feed of the watcher's events that the filter, which is the
+// feed's from now on, wants. The
 // watcher stays the caller's to close, after Run.
 func NewFeed(w *Watcher, filter store.Filter) *Feed {
 	return &Feed{watcher: w, filter: filter, mode: ModeEvents}
@@ -217,6 +218,7 @@ func (f *Feed) take(page []store.Event) {
 		e := &page[i]
 		f.position = e.Sequence
 		f.scanned++
+		f.filter.Follow(&e.Envelope)
 		if !f.filter.Match(&e.Envelope) {
 			continue
 		}

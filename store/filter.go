@@ -36,7 +36,11 @@ const (
 	FieldProject Field = "project" // payload.project, in the same way
 	FieldID      Field = "id"      // event_id
 	FieldParent  Field = "parent"  // any of correlation_ids
-	FieldIs      Field = "is"      // failed (type ends in .failed or .error) | replayed (replay_of is set)
+	// FieldTrace: the event itself, what caused it and what it caused, at any
+	// distance, as far as [Filter.WithTrace] has told; else itself and what names
+	// it as a parent.
+	FieldTrace Field = "trace"
+	FieldIs    Field = "is" // failed (type ends in .failed or .error) | replayed (replay_of is set)
 	// FieldHas: parents (one or more) | agent (agent_context is not null) |
 	// payload.<path> (that member is there and not null; [Value.Path] is set).
 	FieldHas Field = "has"
@@ -88,6 +92,9 @@ type Value struct {
 	// Time is set for FieldSince and FieldUntil. It is absolute: relative forms
 	// such as 15m are resolved when the filter is parsed.
 	Time time.Time
+	// Trace is what is known around the event of a FieldTrace value, see
+	// [Filter.WithTrace]. It is no part of the text.
+	Trace *Trace
 	// Phrase says that Text was quoted: taken literally, without wildcards.
 	Phrase bool
 }

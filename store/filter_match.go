@@ -57,6 +57,8 @@ func (s *subject) holds(t Term, v Value) bool {
 		return v.Text == s.EventID.String()
 	case FieldParent:
 		return slices.ContainsFunc(s.CorrelationIDs, func(id bloodbank.EventID) bool { return v.Text == id.String() })
+	case FieldTrace:
+		return v.traces(s.Envelope)
 	case FieldIs:
 		return s.is(v.Text)
 	case FieldHas:

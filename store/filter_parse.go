@@ -100,12 +100,12 @@ func (p *parser) condition() (Term, error) {
 	return p.values(Term{Field: field}, true)
 }
 
-const keyList = "type, topic, app, host, source, agent, session, project, id, parent, is, has, text, since, until or payload.<member>"
+const keyList = "type, topic, app, host, source, agent, session, project, id, parent, trace, is, has, text, since, until or payload.<member>"
 
 func (f Field) isKey() bool {
 	switch f {
 	case FieldText, FieldType, FieldTopic, FieldApp, FieldHost, FieldSource, FieldAgent, FieldSession, FieldProject,
-		FieldID, FieldParent, FieldIs, FieldHas, FieldSince, FieldUntil:
+		FieldID, FieldParent, FieldTrace, FieldIs, FieldHas, FieldSince, FieldUntil:
 		return true
 	}
 	return false

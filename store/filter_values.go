@@ -31,7 +31,7 @@ func (p *parser) value(t Term, text string, quoted bool) (Value, error) {
 		if !quoted && strings.Contains(text, "*") {
 			return v, p.fail("has a *, which %s does not take; quote it to mean the character itself", t.Field)
 		}
-	case FieldID, FieldParent:
+	case FieldID, FieldParent, FieldTrace:
 		id, err := bloodbank.ParseEventID(text)
 		if err != nil {
 			return v, p.fail("needs an event id: a UUID of 36 characters, without *")

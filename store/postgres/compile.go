@@ -50,12 +50,19 @@ func compile(ctx context.Context, c *pgx.Conn, f store.Filter) (*plan, error) {
 	return p, nil
 }
 
-// byParents names the children of rare parents one by one.
+// byParents names the children of rare parents, or the events of a trace, one by one.
 func (p *plan) byParents(ctx context.Context, c *pgx.Conn) error {
-	if len(p.Parents) == 0 {
+	var rows pgx.Rows
+	var err error
+	switch {
+	case len(p.Parents) > 0:
+		rows, err = c.Query(ctx, "SELECT child FROM edges WHERE parent = ANY ($1::uuid[]) LIMIT $2", rawIDs(p.Parents), sqlfilter.Few+1)
+	case len(p.TraceIDs) > 0:
+		rows, err = c.Query(ctx, "SELECT sequence FROM events WHERE event_id = ANY ($1::uuid[]) UNION SELECT child FROM edges WHERE parent = ANY ($2::uuid[]) LIMIT $3",
+			rawIDs(p.TraceIDs), rawIDs(p.TraceParents), sqlfilter.Few+1)
+	default:
 		return nil
 	}
-	rows, err := c.Query(ctx, "SELECT child FROM edges WHERE parent = ANY ($1::uuid[]) LIMIT $2", rawIDs(p.Parents), sqlfilter.Few+1)
 	if err != nil {
 		return err
 	}

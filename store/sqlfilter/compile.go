@@ -54,6 +54,7 @@ type Plan struct {
 	// and types (one of each must be met), a single session or project, any
 	// flag. Text alone is not in Where: see [Plan.TextQuery].
 	IDs, Parents            []bloodbank.EventID
+	TraceIDs, TraceParents  []bloodbank.EventID // one of either must be met
 	Types                   []int64
 	Session, Project, Flags bool
 	Text                    [][]Words
@@ -98,8 +99,9 @@ type compiler struct {
 }
 
 func (c *compiler) where(condition string, not bool) {
+	condition = "(" + condition + ")"
 	if not {
-		condition = "NOT (" + condition + ")"
+		condition = "NOT " + condition
 	}
 	c.plan.Where = append(c.plan.Where, condition)
 }
@@ -121,6 +123,8 @@ func (c *compiler) term(ctx context.Context, t store.Term) error {
 		return c.named(ctx, t)
 	case store.FieldID, store.FieldParent:
 		c.identified(t)
+	case store.FieldTrace:
+		c.traced(t)
 	case store.FieldIs:
 		c.flagged(t)
 	case store.FieldHas:
@@ -273,6 +277,24 @@ func (c *compiler) identified(t store.Term) {
 		c.plan.Parents = ids
 	default:
 		c.plan.IDs = ids
+	}
+}
+
+// traced compiles a trace: its events, and those that name one of its effects.
+func (c *compiler) traced(t store.Term) {
+	var ids, parents []bloodbank.EventID
+	for _, v := range t.Values {
+		i, p := v.TraceIDs()
+		ids, parents = append(ids, i...), append(parents, p...)
+	}
+	if len(ids) == 0 {
+		c.plan.Never = !t.Not
+		return
+	}
+	byID := "e.event_id" + c.IDs(c.plan, ids)
+	c.where(byID+" OR EXISTS (SELECT 1 FROM edges g WHERE g.child = e.sequence AND g.parent"+c.IDs(c.plan, parents)+")", t.Not)
+	if !t.Not {
+		c.plan.TraceIDs, c.plan.TraceParents = ids, parents
 	}
 }
 

@@ -25,6 +25,12 @@ func (p *plan) choose(ctx context.Context, tx *sql.Tx) error {
 			return err
 		}
 	}
+	if len(p.TraceIDs) > 0 {
+		source := "SELECT sequence AS seq FROM events WHERE event_id IN (SELECT unhex(value) FROM json_each(?)) UNION SELECT child FROM edges WHERE parent IN (SELECT unhex(value) FROM json_each(?))"
+		if done, err := p.driveBy(ctx, tx, source, []any{idList(p.TraceIDs), idList(p.TraceParents)}); done || err != nil {
+			return err
+		}
+	}
 	if words := p.TextQuery(sqlfilter.TextSyntax{And: " AND ", Or: " OR ", Quote: `"`, Prefix: " *", Cut: cutWord}); words != "" {
 		if done, err := p.driveBy(ctx, tx, "SELECT rowid AS seq FROM search WHERE search MATCH ?", []any{words}); done || err != nil {
 			return err

@@ -366,7 +366,7 @@ func testRandomFilters(_ *testing.T, k *kit) {
 		term := rapid.Custom(func(t *rapid.T) string {
 			text := rapid.SampledFrom([]string{
 				"type:a.*", "type:*.failed,x.error", "topic:a.#", "topic:*.*", "app:one,two", `app:""`, "app:*o*", "host:b*", "source:manual", "agent:scout", "agent:l*", "has:agent", "has:parents",
-				"has:payload.k.v", "is:failed", "is:replayed", "since:-", "until:+", "parent:01000000-0000-0000-0000-000000000001", "session:" + word.Draw(t, "session"),
+				"has:payload.k.v", "is:failed", "is:replayed", "since:-", "until:+", "parent:01000000-0000-0000-0000-000000000001", "trace:01000000-0000-0000-0000-000000000002", "session:" + word.Draw(t, "session"),
 				`payload.k.v:"` + word.Draw(t, "value") + `"`, "payload.k.v:" + word.Draw(t, "value") + ",3", "payload.k.v:>2", "payload.text:*" + word.Draw(t, "part") + "*",
 				word.Draw(t, "word"), word.Draw(t, "prefix")[:1] + "*", `"` + word.Draw(t, "one") + " " + word.Draw(t, "two") + `"`, "text:" + word.Draw(t, "one") + "," + word.Draw(t, "two"),
 			}).Draw(t, "term")

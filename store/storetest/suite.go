@@ -56,6 +56,7 @@ func Run(t *testing.T, open func(t *testing.T) (s store.Store, reopen func() sto
 		{"count", testCount},
 		{"count, as far as it reads", testCountsSoFar},
 		{"look up", testLookup},
+		{"traces", testTraces},
 		{"outlines", testOutlines},
 		{"outlines of many children", testManyChildren},
 		{"facets and histograms", testSummaries},
