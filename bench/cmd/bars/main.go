@@ -49,7 +49,7 @@ func (r row) String() string {
 type settings struct {
 	root   string // the repository
 	only   string // part of a section's name
-	events int    // how many go through the memory test
+	events int    // how many go through the memory test, and lie in the store of the query test
 }
 
 // section measures some rows.
@@ -66,6 +66,7 @@ func sections() []section {
 		{"rabbit", rabbitBars},
 		{"redis", redisBars},
 		{"postgres", postgresBars},
+		{"query", queryBars},
 		{"pipeline", pipelineBars},
 		{"latency", latencyBars},
 		{"voice", voiceBars},
@@ -77,8 +78,8 @@ func sections() []section {
 func main() {
 	var s settings
 	flag.StringVar(&s.root, "root", "..", "the repository, with bin/bb built")
-	flag.StringVar(&s.only, "only", "", "only sections whose name has this in it: log, http, bus, rabbit, redis, postgres, pipeline, latency, voice, memory, process")
-	flag.IntVar(&s.events, "events", 1_000_000, "events in the memory test")
+	flag.StringVar(&s.only, "only", "", "only sections whose name has this in it: log, http, bus, rabbit, redis, postgres, query, pipeline, latency, voice, memory, process")
+	flag.IntVar(&s.events, "events", 1_000_000, "events in the memory test, and in the store of the query test")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	err := run(ctx, s)
