@@ -7,6 +7,11 @@ import (
 	"github.com/33god/bloodbank/store/sqlfilter"
 )
 
+// fewWords is how many events with the words of a search are put in order once
+// for a page. Of words that are common, a phrase may still be rare: to look for it
+// in all events, in the order of time, takes seconds in a large store.
+const fewWords = 100_000
+
 // choose decides where the candidates come from. An index that ends in the time
 // yields them in order; the other ways are taken for few candidates only, which
 // are then sorted.
@@ -31,8 +36,10 @@ func (p *plan) choose(ctx context.Context, tx *sql.Tx) error {
 			return err
 		}
 	}
-	if words := p.TextQuery(sqlfilter.TextSyntax{And: " AND ", Or: " OR ", Quote: `"`, Prefix: " *", Cut: cutWord}); words != "" {
-		if done, err := p.driveBy(ctx, tx, "SELECT rowid AS seq FROM search WHERE search MATCH ?", []any{words}); done || err != nil {
+	const matching = "SELECT rowid AS seq FROM search WHERE search MATCH ?"
+	words := p.TextQuery(sqlfilter.TextSyntax{And: " AND ", Or: " OR ", Quote: `"`, Prefix: " *", Cut: cutWord})
+	if words != "" {
+		if done, err := p.driveBy(ctx, tx, matching, []any{words}); done || err != nil {
 			return err
 		}
 	}
@@ -43,7 +50,15 @@ func (p *plan) choose(ctx context.Context, tx *sql.Tx) error {
 	case p.Project:
 		p.from = "events e INDEXED BY events_project"
 		return nil
-	case len(p.Types) == 1:
+	}
+	if words != "" {
+		if ok, err := isAtMost(ctx, tx, matching, []any{words}, fewWords); ok || err != nil {
+			p.take(matching, []any{words})
+			p.gathered = true
+			return err
+		}
+	}
+	if len(p.Types) == 1 {
 		p.from = "events e INDEXED BY events_type"
 		return nil
 	}
@@ -69,13 +84,22 @@ func (p *plan) driveBy(ctx context.Context, tx *sql.Tx, source string, args []an
 	if !ok || err != nil {
 		return false, err
 	}
-	p.from = "(" + source + ") m CROSS JOIN events e ON e.sequence = m.seq"
-	p.fromArgs, p.few = args, true
+	p.take(source, args)
 	return true, nil
 }
 
+// take makes a query for sequences the source of the candidates.
+func (p *plan) take(source string, args []any) {
+	p.from = "(" + source + ") m CROSS JOIN events e ON e.sequence = m.seq"
+	p.fromArgs, p.few = args, true
+}
+
 func isFew(ctx context.Context, tx *sql.Tx, source string, args []any) (bool, error) {
+	return isAtMost(ctx, tx, source, args, sqlfilter.Few)
+}
+
+func isAtMost(ctx context.Context, tx *sql.Tx, source string, args []any, limit int) (bool, error) {
 	var n int
-	err := tx.QueryRowContext(ctx, "SELECT count(*) FROM ("+source+" LIMIT ?)", append(args[:len(args):len(args)], sqlfilter.Few+1)...).Scan(&n)
-	return n <= sqlfilter.Few, err
+	err := tx.QueryRowContext(ctx, "SELECT count(*) FROM ("+source+" LIMIT ?)", append(args[:len(args):len(args)], limit+1)...).Scan(&n)
+	return n <= limit, err
 }

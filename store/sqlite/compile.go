@@ -21,6 +21,10 @@ type plan struct {
 	fromArgs []any
 	// few says that those are few.
 	few bool
+	// gathered says that they are too many to be sorted for each step: order
+	// holds them once it is known.
+	gathered bool
+	order    []store.Position
 }
 
 // dialect implements [sqlfilter.Dialect] within one snapshot.

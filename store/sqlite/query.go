@@ -72,6 +72,9 @@ func whereAll(conditions []string) string {
 }
 
 func candidates(ctx context.Context, tx *sql.Tx, p *plan, order store.Order, behind *store.Position, step int) (_ []stored, more bool, _ error) {
+	if p.gathered {
+		return gathered(ctx, tx, p, order, behind, step)
+	}
 	where, args := p.Where, slices.Concat(p.fromArgs, p.Args)
 	direction, beyond := "DESC", "<"
 	if order == store.OldestFirst {

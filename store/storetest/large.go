@@ -34,8 +34,11 @@ func FillLarge(b *testing.B, s store.Store, n int) (bytes int64) {
 		batch := make([]store.Incoming, 0, size)
 		for i := first; i < min(n, first+size); i++ {
 			var parents []bloodbank.EventID
-			if len(batch) > 0 { // a line that branches, as long as the batch
-				parents = append(parents, batch[len(batch)-1-len(batch)%3*(len(batch)/4%2)].Envelope.EventID)
+			if len(batch) > 0 { // a line with shortcuts, as long as the batch
+				parents = append(parents, batch[len(batch)-1].Envelope.EventID)
+			}
+			if len(batch)%5 == 4 {
+				parents = append(parents, batch[len(batch)-3].Envelope.EventID)
 			}
 			e := Sample(b, i, parents...).Envelope
 			if i%1000 == 7 {
