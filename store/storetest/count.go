@@ -50,13 +50,25 @@ func testCount(t *testing.T, k *kit) {
 
 // What is counted by reading has an end, and says "at least".
 func testCountsSoFar(t *testing.T, k *kit) {
+	parent := newID(t)
 	for range 21 {
-		k.add(k.events(500, nil)...)
+		k.add(k.events(500, func(_ int, e *bloodbank.Envelope) { e.CorrelationIDs = []bloodbank.EventID{parent} })...)
 	}
 	k.counts("", 10_500)
 	k.counts("app:suite", 10_500)
 	k.counts("payload.n:>0", store.MaxCountRead)
 	k.counts("payload.n:<=600", 600-(10_500-store.MaxCountRead)) // the newest are looked at
+	if _, ok := k.Store.(store.Summarizer); ok {
+		k.summariesSoFar()
+	}
+	// What has more children than anybody wants to count costs no more than that.
+	if s, ok := k.Store.(store.Outliner); ok {
+		k.add(k.event(func(e *bloodbank.Envelope) { e.EventID = parent }))
+		got, err := s.Outlines(t.Context(), []bloodbank.EventID{parent})
+		if err != nil || len(got) != 1 || got[0].Children != store.MaxChildren {
+			t.Fatalf("%+v, %v", got, err)
+		}
+	}
 }
 
 // Lookuper is what a tracker of causes asks a store for.

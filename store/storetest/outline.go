@@ -65,20 +65,3 @@ func testOutlines(t *testing.T, k *kit) {
 		t.Fatalf("%+v, %v", got, err)
 	}
 }
-
-// What has more children than anybody wants to count costs no more than that.
-func testManyChildren(t *testing.T, k *kit) {
-	s, ok := k.Store.(store.Outliner)
-	if !ok {
-		t.Skipf("SKIPPED: %T draws no graphs", k.Store)
-	}
-	root := k.event(nil)
-	k.add(root)
-	for range store.MaxChildren/1000 + 1 {
-		k.add(k.events(1000, func(_ int, e *bloodbank.Envelope) { e.CorrelationIDs = []bloodbank.EventID{root.Envelope.EventID} })...)
-	}
-	got, err := s.Outlines(t.Context(), []bloodbank.EventID{root.Envelope.EventID})
-	if err != nil || len(got) != 1 || got[0].Children != store.MaxChildren {
-		t.Fatalf("%+v, %v", got, err)
-	}
-}

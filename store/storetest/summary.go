@@ -158,12 +158,11 @@ func (k *kit) sameHistogram(s store.Summarizer, all []store.Event, f store.Filte
 	}
 }
 
-// Where events must be read there is an end, and the answer says so.
-func testSummariesSoFar(t *testing.T, k *kit) {
-	s := k.summarizer()
-	for range 21 {
-		k.add(k.events(500, nil)...)
-	}
+// summariesSoFar: where events must be read there is an end, and the answer says so.
+// The store holds the events of testCountsSoFar.
+func (k *kit) summariesSoFar() {
+	k.Helper()
+	s, t := k.summarizer(), k.T
 	for text, scanned := range map[string]int64{"payload.n:<=600": store.MaxCountRead, "": 10_500, "app:suite": 10_500, "type:test.event.made": 10_500} {
 		complete := scanned == 10_500
 		facets, err := s.Facets(t.Context(), store.FacetQuery{Filter: parse(t, text), Keys: []store.Field{store.FieldApp}})
