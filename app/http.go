@@ -11,6 +11,7 @@ import (
 	"github.com/33god/bloodbank/httpapi"
 	"github.com/33god/bloodbank/internal/service"
 	"github.com/33god/bloodbank/internal/telemetry"
+	"github.com/33god/bloodbank/webui"
 )
 
 // httpService is the HTTP server; when it stops listening by itself it dies.
@@ -51,6 +52,7 @@ func (a *App) newAPI() *httpapi.Server {
 		Gateway: a.gateway, Store: a.store, Tracker: a.causes.tracker, Schemas: a.schemas, Live: a.live,
 		DeadLetters: a.dead, Targets: a.retention, Replayer: a.replayer,
 		Voice:    a.voiceDoors(),
+		Page:     page(),
 		Checks:   a.checks,
 		Status:   a.status,
 		Metrics:  telemetry.Handler(a.metrics),
@@ -65,6 +67,14 @@ func (a *App) newAPI() *httpapi.Server {
 			Body: int64(a.cfg.Limits.Body), Events: a.cfg.Limits.Batch, Streams: a.cfg.Limits.Streams,
 		},
 	})
+}
+
+// page is Candybar; a binary that was built without it serves none.
+func page() http.Handler {
+	if p := webui.New(); p != nil {
+		return p
+	}
+	return nil // not the nil *Page, which would be a handler
 }
 
 // checks says of each part whether it can work now.

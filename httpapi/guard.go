@@ -15,7 +15,7 @@ import (
 
 // guard decides whether a request may be looked at, before anything is read.
 func (s *Server) guard(r *http.Request) error {
-	if err := s.authorise(r); err != nil && !isPublic(r.URL.Path) {
+	if err := s.authorise(r); err != nil && !isPublic(r.URL.Path) && !s.isPageFile(r) {
 		return err
 	}
 	if r.Method == http.MethodGet || r.Method == http.MethodHead {

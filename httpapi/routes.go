@@ -18,7 +18,7 @@ type route struct {
 // routes is everything that is served; a test holds openapi.json equal to it.
 func (s *Server) routes() []route {
 	return []route{
-		{"GET /{$}", s.hint},
+		{"GET /{$}", s.home},
 		{"POST /events", s.publish},
 		{"POST /events/{type...}", s.publishPayload},
 		{"GET /events", s.queryEvents},

@@ -45,6 +45,9 @@ type Options struct {
 	Targets Targets
 	// Voice serves speech; what is nil answers with 503 and what to install.
 	Voice VoiceDoors
+	// Page is the web page: at / for browsers, with its files below /assets/. nil
+	// serves none.
+	Page http.Handler
 	// Metrics serves /metrics; nil answers with 404.
 	Metrics http.Handler
 	// Checks are what /readyz asks: a name for each part, and nil or why it
@@ -142,6 +145,7 @@ func New(o Options) *Server {
 	for _, r := range s.routes() {
 		s.mux.HandleFunc(r.pattern, r.serve)
 	}
+	s.mountPage()
 	s.mux.HandleFunc("/", s.nothingHere)
 	return s
 }

@@ -26,6 +26,7 @@ func plan() []room {
 	return []room{
 		{".", nil, leaf},
 		{"internal/service", nil, leaf},
+		{"webui", nil, "built files and the handler that serves them"},
 		{"wal/vfs", nil, bytes},
 		{"wal/segment", list("wal/vfs"), bytes},
 		{"wal", list("wal/segment", "wal/vfs"), bytes},
