@@ -4,8 +4,15 @@
 import { type Event, readEvent } from './event'
 import { children, member, text, valueAt } from './json'
 
+/** Detail is one fault of a payload, at a JSON pointer. */
+export interface Detail {
+  pointer: string
+  message: string
+}
+
 export class ApiError extends Error {
-  constructor(message: string, readonly status: number, readonly code: string, readonly request: string) {
+  constructor(message: string, readonly status: number, readonly code: string, readonly request: string,
+    readonly details: readonly Detail[] = []) {
     super(message)
   }
 }
@@ -63,8 +70,8 @@ async function failure(answer: Response): Promise<ApiError> {
   const request = answer.headers.get('X-Request-Id') ?? ''
   if (answer.status === 401) access.refused()
   try {
-    const body = (await answer.json()) as { error?: { code?: string; message?: string } }
-    return new ApiError(body.error?.message ?? answer.statusText, answer.status, body.error?.code ?? '', request)
+    const body = (await answer.json()) as { error?: { code?: string; message?: string; details?: Detail[] } }
+    return new ApiError(body.error?.message ?? answer.statusText, answer.status, body.error?.code ?? '', request, body.error?.details ?? [])
   } catch {
     return new ApiError(`The server answered ${answer.status} ${answer.statusText}`, answer.status, '', request)
   }
