@@ -11,6 +11,8 @@ import { Lines } from './sse'
 export const CAPACITY = 20_000
 const BACKFILL = 300
 const LONGEST_REFILL = 5000
+/** Servers send a frame a second, or a block of server-sent events in 15 s. */
+const SILENCE = { ws: 8000, sse: 40_000 }
 
 class Feed {
   readonly ring = new Ring<Event>(CAPACITY)
@@ -33,6 +35,7 @@ class Feed {
 
   private close: (() => void) | null = null
   private timer = 0
+  private silence = 0
   private frameAsked = false
   private lastSecond = 0
   private dirty = false
@@ -59,15 +62,26 @@ class Feed {
   private connect(): void {
     this.close?.()
     const since = this.link.position
+    this.watch()
     const handlers = {
-      frame: (f: Frame) => this.take(f),
+      frame: (f: Frame) => {
+        this.watch()
+        this.take(f)
+      },
       lost: (reason: string) => this.lost(reason),
       send: (send: ((m: object) => void) | null) => (this.send = send),
     }
     this.close = this.link.transport === 'ws' ? openSocket(since, handlers) : openEvents(since, handlers)
   }
 
+  /** Both ends of a dead connection may take it for alive; a live one is never silent for long. */
+  private watch(): void {
+    clearTimeout(this.silence)
+    this.silence = window.setTimeout(() => this.lost('the server has been silent for too long'), SILENCE[this.link.transport])
+  }
+
   private lost(reason: string): void {
+    clearTimeout(this.silence)
     this.send = null
     this.close?.()
     this.close = null
@@ -78,6 +92,7 @@ class Feed {
 
   private take(f: Frame): void {
     if (f.error) {
+      clearTimeout(this.silence)
       this.close?.()
       this.close = null
       this.act({ do: 'refused', reason: f.error.message })
@@ -268,3 +283,6 @@ function openEvents(since: number, h: Handlers): () => void {
 }
 
 export const feed = new Feed()
+
+/** The tests in a browser read these counts. */
+Object.defineProperty(globalThis, 'candybar', { value: { feed } })
