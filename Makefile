@@ -20,6 +20,11 @@ build:
 ## test: set up and run all tests, with the race detector, on real servers of their own
 test: setup-test
 	BB_TEST_ENGINES=1 CGO_ENABLED=1 $(GO) test -race -shuffle=on -timeout 40m ./...
+	@$(MAKE) --no-print-directory test-ui
+
+## test-ui: the tests of the web page, in a real browser too; without npm or Chromium it says that it skips
+test-ui: build
+	sh scripts/ui test
 
 ## test-quick: the tests without servers of others, for the way between two edits
 test-quick: setup-test
@@ -40,6 +45,11 @@ generate:
 ## fresh: fail when a generated file is not current
 fresh: generate
 	git diff --exit-code
+	sh scripts/ui fresh
+
+## ui: build the web page into webui/dist, which is committed
+ui:
+	sh scripts/ui build
 
 ## bench: measure everything against its bar, in one run
 bench: setup-test build
@@ -68,4 +78,4 @@ setup-run:
 setup-test:
 	@sh scripts/setup test
 
-.PHONY: help run build test test-quick lint generate fresh bench torture soak fuzz demo-clip setup-run setup-test
+.PHONY: help run build test test-quick test-ui lint generate fresh ui bench torture soak fuzz demo-clip setup-run setup-test

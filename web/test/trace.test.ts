@@ -89,6 +89,21 @@ describe('view', () => {
     view.sync(0)
     expect([types(view), view.length, view.at(0).type]).toEqual([['a.2', 'a.3', 'a.4', 'a.5'], 4, 'a.2'])
   })
+  it('follows the effects of a traced event', () => {
+    const { ring, view } = make()
+    const id = (n: number) => `0198a000-0000-7000-8000-00000000000${n}`
+    const add = (n: number, ...parents: number[]) => {
+      const e = readEvent(JSON.stringify({ event_id: id(n), event_type: `n.${n}`, correlation_ids: parents.map(id) }))
+      e.n = ring.push(e)
+    }
+    view.filter(parseFilter('trace:' + id(1), { ms: 0, us: 0 }))
+    add(1)
+    add(2)
+    add(3, 1)
+    add(4, 2, 3)
+    view.sync(0)
+    expect(types(view)).toEqual(['n.1', 'n.3', 'n.4'])
+  })
   it('takes a ring that was made anew, and keeps rows that stand for gaps', () => {
     const { ring, add, view } = make()
     add('a.1')

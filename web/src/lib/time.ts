@@ -69,6 +69,7 @@ export function ago(ms: number, now: number): string {
 
 /** span is a length of time with one unit: 1.5 s, 3 min, 2 h, 5 d. */
 export function span(seconds: number): string {
+  if (seconds <= 0) return '0 s'
   if (seconds < 0.001) return `${Math.round(seconds * 1e6)} µs`
   if (seconds < 1) return `${Math.round(seconds * 1000)} ms`
   if (seconds < 10) return `${seconds.toFixed(1)} s`

@@ -1,7 +1,7 @@
 // The events of the ring that a filter wants, kept up to date as the ring moves.
 
 import type { Event } from './event'
-import { matches } from './filter/match'
+import { follow, matches } from './filter/match'
 import type { Term } from './filter/parse'
 import type { Ring } from './ring'
 
@@ -33,6 +33,7 @@ export class View {
     }
     for (let n = Math.max(this.next, this.ring.first); n < this.ring.next; n++) {
       const e = this.ring.at(n)!
+      follow(this.terms, e)
       if (e.gap || matches(this.terms, e)) this.list.push(e)
     }
     this.next = this.ring.next

@@ -39,6 +39,8 @@ function holds(t: Term, v: Value, e: Event): boolean {
       return v.text === e.id.toLowerCase()
     case 'parent':
       return e.parents.some((p) => p.toLowerCase() === v.text)
+    case 'trace':
+      return v.text === e.id.toLowerCase() || causes(v, e)
     case 'is':
       return v.text === 'replayed' ? e.replayOf !== '' : e.failed
     case 'has':
@@ -49,6 +51,16 @@ function holds(t: Term, v: Value, e: Event): boolean {
       return compare(e.at, v.time!) >= 0
     case 'until':
       return compare(e.at, v.time!) <= 0
+  }
+}
+
+const causes = (v: Value, e: Event) => e.parents.some((p) => p.toLowerCase() === v.text || v.effects?.has(p.toLowerCase()))
+
+/** follow tells the filter of an event: if it is an effect of a traced one, so are those that name it. */
+export function follow(terms: readonly Term[], e: Event): void {
+  for (const t of terms) {
+    if (t.field !== 'trace') continue
+    for (const v of t.values) if (causes(v, e)) (v.effects ??= new Set()).add(e.id.toLowerCase())
   }
 }
 

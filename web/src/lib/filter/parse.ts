@@ -14,6 +14,8 @@ export interface Value {
   path?: string[]
   number: number
   time?: Instant
+  /** Of trace: the effects that are known, see follow. */
+  effects?: Set<string>
 }
 
 export interface Term {
@@ -36,7 +38,7 @@ const maxBytes = 4096
 const maxTerms = 64
 const maxValues = 256
 const maxPath = 32
-const keyList = 'type, topic, app, host, source, agent, session, project, id, parent, is, has, text, since, until or payload.<member>'
+const keyList = 'type, topic, app, host, source, agent, session, project, id, parent, trace, is, has, text, since, until or payload.<member>'
 const encoder = new TextEncoder()
 
 /** parseFilter reads a filter; relative times count back from now. It throws a FilterFault. */
@@ -175,6 +177,7 @@ class Parser {
         return v
       case 'id':
       case 'parent':
+      case 'trace':
         if (!isID(text)) this.fail('needs an event id: a UUID of 36 characters, without *')
         return plain(text.toLowerCase())
       case 'is':

@@ -2,10 +2,10 @@
 
 export type Field =
   | 'text' | 'type' | 'topic' | 'app' | 'host' | 'source' | 'agent' | 'session' | 'project'
-  | 'id' | 'parent' | 'is' | 'has' | 'payload' | 'since' | 'until'
+  | 'id' | 'parent' | 'trace' | 'is' | 'has' | 'payload' | 'since' | 'until'
 
 export const keys: readonly string[] = [
-  'type', 'topic', 'app', 'host', 'source', 'agent', 'session', 'project', 'id', 'parent', 'is', 'has', 'text', 'since', 'until',
+  'type', 'topic', 'app', 'host', 'source', 'agent', 'session', 'project', 'id', 'parent', 'trace', 'is', 'has', 'text', 'since', 'until',
 ]
 
 export const isSpace = (c: string) => c === ' ' || c === '\t' || c === '\n' || c === '\r'
