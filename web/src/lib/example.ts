@@ -78,7 +78,7 @@ function text(s: Schema): string {
     case 'uuid':
       return '00000000-0000-4000-8000-000000000000'
     case 'uri':
-      return 'https://example.invalid/'
+      return 'urn:example:1'
     case 'email':
       return 'a@example.invalid'
   }
