@@ -31,10 +31,10 @@ describe('virtual list', () => {
     expect(windowOf(10, 28, 1e9, 56).start + windowOf(10, 28, 1e9, 56).count).toBe(10)
   })
   it('knows the end', () => {
-    expect(atEnd(100, 28, 2520, 280)).toBe(true)
-    expect(atEnd(100, 28, 2519.5, 280)).toBe(true)
-    expect(atEnd(100, 28, 2480, 280)).toBe(false)
-    expect(atEnd(0, 28, 0, 280)).toBe(true)
+    expect(atEnd(2800, 2520, 280, 14)).toBe(true)
+    expect(atEnd(2800, 2519.5, 280, 14)).toBe(true)
+    expect(atEnd(2800, 2480, 280, 14)).toBe(false)
+    expect(atEnd(0, 0, 280, 14)).toBe(true)
   })
   it('reveals with the least movement', () => {
     expect([reveal(0, 28, 100, 280), reveal(5, 28, 100, 280), reveal(50, 28, 100, 280)]).toEqual([0, 100, 51 * 28 - 280])

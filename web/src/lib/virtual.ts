@@ -17,9 +17,9 @@ export function windowOf(total: number, rowHeight: number, scrollTop: number, vi
   return { start, count: Math.max(0, end - start), top: start * rowHeight, height }
 }
 
-/** atEnd allows for fractions of pixels and half a row. */
-export function atEnd(total: number, rowHeight: number, scrollTop: number, viewport: number): boolean {
-  return scrollTop + viewport >= total * rowHeight - rowHeight / 2
+/** atEnd allows for fractions of pixels. */
+export function atEnd(height: number, scrollTop: number, viewport: number, allowance: number): boolean {
+  return scrollTop + viewport >= height - allowance
 }
 
 /** reveal is the scroll position that shows a row with the least movement. */
