@@ -85,3 +85,29 @@ test('a silent connection is given up and made anew', async () => {
   assert.ok(made >= 2, `${made} connections`)
   await page.check()
 })
+
+test('a hidden page asks for counts alone, and is told what it missed', async () => {
+  const page = await open(browser, server.url + '/openapi.json')
+  const asked = []
+  let socket
+  await page.routeWebSocket(/api\/v1\/stream/, (ws) => {
+    socket = ws
+    ws.onMessage((m) => asked.push(m))
+    ws.send('{"hello":{"position":1000}}')
+  })
+  await page.goto(server.url + '/#/live')
+  await page.locator('header .chip', { hasText: 'Live' }).waitFor()
+  const show = (hidden) => page.evaluate((h) => {
+    Object.defineProperty(document, 'hidden', { value: h, configurable: true })
+    document.dispatchEvent(new Event('visibilitychange'))
+  }, hidden)
+  await show(true)
+  socket.send('{"first":1009,"last":1009,"events":[],"seqs":[],"counts":{"matched":9,"scanned":9},"dropped":0}')
+  await show(false)
+  socket.send('{"gap":{"from":1001,"to":1009,"n":9}}')
+  await page.getByText('9 events not delivered').waitFor()
+  assert.deepEqual(asked, ['{"mode":"count"}', '{"ack":1009}', '{"mode":"events"}'])
+  await page.getByRole('button', { name: 'Ignore' }).click()
+  await page.getByText('9 events not delivered').waitFor({ state: 'detached' })
+  await page.check()
+})

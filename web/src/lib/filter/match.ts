@@ -2,7 +2,7 @@
 // the same in Go.
 
 import type { Event } from '../event'
-import { children, member, type Node, text, valueAt } from '../json'
+import { children, member, type Node, skipSpace, skipString, text, unquote } from '../json'
 import { compare } from '../time'
 import { pathText, quote, type Term, type Value } from './parse'
 import { barrier, bareField, keyOf, parseNumber, words } from './scan'
@@ -167,14 +167,16 @@ function matchWords(haystack: string, v: Value): boolean {
 /** searchText is the words of the type and of each text value in the payload, with barriers. */
 export function searchText(e: Event): string {
   const out = [' ', words(e.type).join(' ')]
-  const visit = (node: Node) => {
-    if (node.kind === 'string') {
-      const found = words(text(e.raw, node) ?? '')
-      if (found.length > 0) out.push(' ', barrier, ' ', found.join(' '))
-    } else for (const c of children(e.raw, node)) visit(c)
-  }
+  const end = e.payload?.end ?? 0
   try {
-    visit(e.payload ?? valueAt('null'))
+    // A string with a colon behind it is a name; every other one is a value.
+    for (let i = e.payload ? e.raw.indexOf('"', e.payload.start) : -1; i >= 0 && i < end; i = e.raw.indexOf('"', i)) {
+      const start = i
+      i = skipString(e.raw, i)
+      if (e.raw[skipSpace(e.raw, i)] === ':' && i < end) continue
+      const found = words(unquote(e.raw.slice(start, i)))
+      if (found.length > 0) out.push(' ', barrier, ' ', found.join(' '))
+    }
   } catch {
     // A broken payload is searched up to its fault.
   }
