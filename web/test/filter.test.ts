@@ -17,8 +17,7 @@ interface Vectors {
 // The same file as the Go tests read.
 const source = readFileSync(new URL('../../store/testdata/filter_vectors.json', import.meta.url), 'utf8')
 const vectors = JSON.parse(source) as Vectors
-// A list of cases from before the key trace: calls that key unknown.
-const parse = vectors.parse.filter((c) => !(c.text === 'trace:x' && c.error === 'key that is not known'))
+const parse = vectors.parse
 const now = parseTimestamp(vectors.now)!
 const top = valueAt(source)
 const events = children(source, children(source, top).find((m) => m.key === 'events')!).map((m) => ({
