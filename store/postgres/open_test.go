@@ -104,7 +104,7 @@ func TestOnlyRows(t *testing.T) {
 	}
 	_, err := s.Remove(t.Context(), []int64{1}, "test")
 	refused(t, err, bloodbank.CodeForbidden, "events", "GRANT")
-	server.Exec("GRANT DELETE ON bloodbank.events, bloodbank.edges TO " + role)
+	server.Exec("GRANT DELETE ON bloodbank.events, bloodbank.edges, bloodbank.voice_sessions TO " + role)
 	if r, err := s.Remove(t.Context(), []int64{1}, "test"); err != nil || r.Events != 1 {
 		t.Fatalf("%+v, %v", r, err)
 	}

@@ -49,12 +49,16 @@ func (s *Store) Usage(ctx context.Context) (u store.Usage, err error) {
 const removalLock = 1111647607
 
 const deleteEvents = `WITH gone AS (
-		DELETE FROM events WHERE sequence = ANY ($1) AND sequence < (SELECT max(sequence) FROM events) RETURNING sequence, parents, octet_length(raw) AS size
+		DELETE FROM events WHERE sequence = ANY ($1) AND sequence < (SELECT max(sequence) FROM events) RETURNING sequence, parents, session, octet_length(raw) AS size
 	), edge AS (
 		DELETE FROM edges e USING (SELECT DISTINCT p.id, g.sequence FROM gone g CROSS JOIN LATERAL unnest(g.parents) AS p (id)) x
 		WHERE e.parent = x.id AND e.child = x.sequence
 	)
-	SELECT coalesce(array_agg(sequence ORDER BY sequence), '{}'), coalesce(sum(size), 0)::bigint FROM gone`
+	SELECT coalesce(array_agg(sequence ORDER BY sequence), '{}'), coalesce(array_agg(DISTINCT session), '{}'), coalesce(sum(size), 0)::bigint FROM gone`
+
+// forgetSessions takes those out of the list of which no event is left.
+const forgetSessions = `DELETE FROM voice_sessions v WHERE v.session = ANY ($1) AND v.session <> 0
+	AND NOT EXISTS (SELECT FROM events e WHERE e.session = v.session AND e.session <> 0)`
 
 // Remove implements [store.Remover]. Where the connection broke before the answer
 // came it is tried again, and then finds nothing to remove.
@@ -80,7 +84,11 @@ func remove(ctx context.Context, tx pgx.Tx, sequences []int64, reason string, no
 		return r, err
 	}
 	var gone []int64
-	if err := tx.QueryRow(ctx, deleteEvents, sequences).Scan(&gone, &r.Bytes); err != nil || len(gone) == 0 {
+	var sessions []int32
+	if err := tx.QueryRow(ctx, deleteEvents, sequences).Scan(&gone, &sessions, &r.Bytes); err != nil || len(gone) == 0 {
+		return r, err
+	}
+	if _, err := tx.Exec(ctx, forgetSessions, sessions); err != nil {
 		return r, err
 	}
 	r.Events, r.Ranges = int64(len(gone)), store.Ranges(gone)

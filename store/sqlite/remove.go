@@ -71,12 +71,14 @@ func (s *Store) Remove(ctx context.Context, sequences []int64, reason string) (s
 // doomed is an event that goes.
 type doomed struct {
 	sequence     int64
+	session      int64 // 0 is none
 	parents, raw []byte
 }
 
 func (w *writer) remove(sequences []int64, reason string, now time.Time) (store.Removal, error) {
 	r := store.Removal{At: now.UTC().Truncate(time.Microsecond), Reason: reason}
 	var gone []int64
+	sessions := map[int64]bool{}
 	for _, n := range slices.Compact(slices.Sorted(slices.Values(sequences))) {
 		d, err := w.doomed(n)
 		if err != nil {
@@ -89,20 +91,25 @@ func (w *writer) remove(sequences []int64, reason string, now time.Time) (store.
 			return r, err
 		}
 		gone = append(gone, n)
+		sessions[d.session] = true
 		r.Bytes += int64(len(d.raw))
 	}
 	if r.Events = int64(len(gone)); r.Events == 0 {
 		return r, nil
+	}
+	if err := w.forgetSessions(sessions); err != nil {
+		return r, err
 	}
 	r.Ranges = store.Ranges(gone)
 	return r, w.record(&r)
 }
 
 func (w *writer) doomed(sequence int64) (d doomed, err error) {
-	err = w.c.each("SELECT parents, raw FROM events WHERE sequence = ?", named(sequence), func(row []driver.Value) error {
+	err = w.c.each("SELECT parents, raw, session FROM events WHERE sequence = ?", named(sequence), func(row []driver.Value) error {
 		parents, _ := row[0].([]byte)
 		raw, _ := row[1].([]byte)
-		d = doomed{sequence, slices.Clone(parents), slices.Clone(raw)}
+		session, _ := row[2].(int64)
+		d = doomed{sequence, session, slices.Clone(parents), slices.Clone(raw)}
 		return nil
 	})
 	return d, err
@@ -130,6 +137,18 @@ func (w *writer) delete(d doomed) error {
 	}
 	_, err = w.c.exec("INSERT INTO search (search, rowid, words) VALUES ('delete', ?, ?)", named(d.sequence, rows[0].Words))
 	return err
+}
+
+// forgetSessions takes those out of the list of which no event is left.
+func (w *writer) forgetSessions(sessions map[int64]bool) error {
+	delete(sessions, 0)
+	for session := range sessions {
+		_, err := w.c.exec("DELETE FROM voice_sessions WHERE session = ?1 AND NOT EXISTS (SELECT 1 FROM events WHERE session = ?1 AND session <> 0)", named(session))
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // record writes r behind the removals before it.

@@ -31,6 +31,7 @@ func RunRemover(t *testing.T, open func(t *testing.T) LedgerSubject) {
 		"records of removals that were tampered with": testRemovalsTampered,
 		"heads and usage":                          testHeads,
 		"an event that comes once more":            testRemovedComesBack,
+		"a session goes with its last event":       testRemoveSession,
 		"two processes remove while others append": testRemoveAtOnce,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -102,6 +103,44 @@ func countWord(events map[bloodbank.EventID][]byte) (n int64) {
 		}
 	}
 	return n
+}
+
+func testRemoveSession(t *testing.T, s keeper, _ LedgerSubject) {
+	list, ok := s.(store.Sessions)
+	if !ok {
+		t.Skipf("SKIPPED: %T lists no sessions", s)
+	}
+	events, want := VoiceEvents(t)
+	Put(t, s, events)
+	Put(t, s, Samples(t, 900, 1)) // the newest is never removed
+	listed := func() (ids []string) {
+		t.Helper()
+		page, err := list.Sessions(t.Context(), store.SessionQuery{Now: start()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, session := range page.Sessions {
+			if session.ID == want[0].ID || session.ID == want[1].ID {
+				ids = append(ids, session.ID)
+			}
+		}
+		return ids
+	}
+	removed(t, s, 3, 1, 2, 3)
+	if got := listed(); len(got) != 2 {
+		t.Fatalf("with events of both left, %q are listed", got)
+	}
+	removed(t, s, 1, 4) // all of the open one
+	if got := listed(); !slices.Equal(got, []string{want[1].ID}) {
+		t.Fatalf("%q are listed, want %q", got, want[1].ID)
+	}
+	removed(t, s, 2, 5, 6) // what is told of the other in any words
+	if got := listed(); len(got) != 0 {
+		t.Fatalf("%q are listed without an event", got)
+	}
+	if _, err := list.Session(t.Context(), want[1].ID); bloodbank.CodeOf(err) != bloodbank.CodeNotFound {
+		t.Errorf("a session without an event: %v", err)
+	}
 }
 
 func testRemoveParent(t *testing.T, s keeper, _ LedgerSubject) {
