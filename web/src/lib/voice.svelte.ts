@@ -132,9 +132,12 @@ export class Voice {
   private connect(): void {
     const { language, source, target } = this.options
     const c = this.config
+    // To name a session is to ask for lines that never change, with their events. Each
+    // attempt has an id of its own: of one that broke nobody knows whether it was opened.
+    const session = c?.session_id ?? crypto.randomUUID()
     const ws = new WebSocket(
       socketAddress('/asr' + query({
-        language, source, target, session_id: c?.session_id, resume_token: c?.resume_token,
+        language, source, target, session_id: session, resume_token: c?.resume_token,
         after: c && this.captions.lastUtterance > 0 ? this.captions.lastUtterance : undefined,
       })),
       protocols(),
