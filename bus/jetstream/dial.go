@@ -29,6 +29,8 @@ type remote struct {
 	first func() // a first attempt has succeeded or failed
 	tried chan struct{}
 
+	// Law: the library calls Dial with its own lock held, so nothing of the
+	// connection may be asked while mu is.
 	mu       sync.Mutex
 	dialling context.Context // ends what connects
 	epoch    int             // counts the losses of the connection
@@ -300,18 +302,18 @@ func (b *Bus) farComplained(err error) {
 func (b *Bus) checkFar(ctx context.Context) error {
 	r := b.far
 	r.mu.Lock()
-	err, denied := r.trouble, r.denied
+	err, denied, said := r.trouble, r.denied, r.said
 	if time.Since(r.deniedAt) > deniedFor {
 		denied = nil
 	}
+	r.mu.Unlock()
 	if !b.conn.IsConnected() {
 		if login := b.refusedLogin(); login != nil {
 			err = login
-		} else if r.said != nil {
-			err = r.said
+		} else if said != nil {
+			err = said
 		}
 	}
-	r.mu.Unlock()
 	if err == nil {
 		err = denied
 	}

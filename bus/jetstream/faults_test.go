@@ -228,3 +228,33 @@ func TestDialHeedsItsContext(t *testing.T) {
 	s.Thaw()
 	ready(t, b)
 }
+
+// TestCheckWhileItConnects: the library dials with its lock held, and Check asks it
+// for its state; neither may wait for the other.
+func TestCheckWhileItConnects(t *testing.T) {
+	t.Parallel()
+	s := testenv.NATS(t, testenv.NATSOptions{Program: modern})
+	s.Stop()
+	o := impatient(s.URL())
+	o.ReconnectMax = time.Millisecond
+	b := dial(t, o)
+	var asking sync.WaitGroup
+	for range 4 {
+		asking.Go(func() {
+			for range 20_000 {
+				if b.Check(t.Context()) == nil {
+					t.Error("a server that is down is found well")
+					return
+				}
+			}
+		})
+	}
+	over := make(chan struct{})
+	go func() {
+		asking.Wait()
+		close(over)
+	}()
+	receive(t, over)
+	s.Start()
+	ready(t, b)
+}
